@@ -1,0 +1,1 @@
+"""Speed, behaviour, and parity with the reference."""

@@ -1,0 +1,1 @@
+"""The engine: slice protocol, KV sequence, session, scheduler."""
