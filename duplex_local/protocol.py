@@ -19,8 +19,8 @@ two inside it before tokenization; the characters stay, the marker's ids do not 
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,7 +54,7 @@ class Codec(Protocol):
     bos: int
     eos: int
     idle: int
-    added: Sequence[str]  # texts of tokens that tokenization would find inside ordinary text
+    added: tuple[str, ...]  # texts of tokens that tokenization would find inside ordinary text
 
     def encode(self, text: str) -> list[int]:
         """Ids of `text` as one string: no bos, no prefix space, no special parsing."""
@@ -63,8 +63,9 @@ class Codec(Protocol):
 
 @dataclass(frozen=True)
 class SlicePair:
-    """What the user said in one slice (None: nothing) and what the model replied."""
+    """What the user said in slice `index` (None: nothing) and what the model replied."""
 
+    index: int
     user: str | None
     reply: str
     end: ReplyEnd
@@ -127,6 +128,7 @@ class History:
 
     active: the model is in the middle of something. While it is not, silence wakes nobody.
     A slice is opened by `hear` and closed by `answer`; the ids in between are a prompt.
+    n_slices: slices opened so far; the open or last one is number `n_slices - 1`.
     """
 
     def __init__(self, codec: Codec) -> None:
@@ -134,6 +136,7 @@ class History:
         self._pairs: list[tuple[SlicePair, list[int]]] = []
         self._open: tuple[str | None, list[int]] | None = None
         self.active = False
+        self.n_slices = 0
 
     @property
     def pairs(self) -> list[SlicePair]:
@@ -168,6 +171,7 @@ class History:
         if user is None and not self.active:
             return False
         self.active = True
+        self.n_slices += 1
         self._open = (user, prompt_ids(self._codec, user))
         return True
 
@@ -179,19 +183,29 @@ class History:
         """Close the open slice with `reply`; `n_sampled` counts the stop token, too."""
         if self._open is None:
             raise ProtocolError("answer() called, but no slice is open; hear() opens one.")
-        pair = SlicePair(self._open[0], reply, end)
+        pair = SlicePair(self.n_slices - 1, self._open[0], reply, end)
         self._pairs.append((pair, pair_ids(self._codec, pair)))
         self._open = None
         if end is ReplyEnd.EOS and n_sampled <= FINISHED_WITHIN:
             self.active = False
         return pair
 
-    def rewrite(self, back: int, reply: str) -> SlicePair:
-        """Cut the reply of the `back`-th last pair (1 is the last) to `reply`."""
-        old, _ = self._pairs[-back]
-        pair = SlicePair(old.user, reply, ReplyEnd.CUT)
-        self._pairs[-back] = (pair, pair_ids(self._codec, pair))
-        return pair
+    def interrupt(self, index: int, n_chars: int) -> None:
+        """Cut the replies to what was shown, and mark an unfinished answer as cut.
+
+        Shown are the replies before slice `index`, and of slice `index` the first `n_chars`
+        characters. Later replies were not shown at all.
+        """
+        for at, (pair, _) in enumerate(self._pairs):
+            shown = pair.reply if pair.index < index else ""
+            if pair.index == index:
+                shown = pair.reply[:n_chars]
+            is_unfinished = self.active and at == len(self._pairs) - 1 and pair.reply != ""
+            if shown != pair.reply or is_unfinished:
+                self._replace(at, dataclasses.replace(pair, reply=shown, end=ReplyEnd.CUT))
+
+    def _replace(self, at: int, pair: SlicePair) -> None:
+        self._pairs[at] = (pair, pair_ids(self._codec, pair))
 
     def drop_oldest(self, n_tokens: int) -> int:
         """Drop whole pairs after the first until at most `n_tokens` ids are left.

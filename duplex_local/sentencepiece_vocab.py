@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import sentencepiece
 
@@ -30,9 +31,10 @@ class SentencePieceVocab:
         self.name = str(folder)
         model, added = folder / "tokenizer.model", folder / "added_tokens.json"
         try:
-            self._pieces = sentencepiece.SentencePieceProcessor(model_file=str(model))
-            self._ids: dict[str, int] = json.loads(added.read_text("utf-8"))
-        except (OSError, RuntimeError, ValueError) as error:
+            self._pieces: Any = sentencepiece.SentencePieceProcessor(model_file=str(model))
+            entries = json.loads(added.read_text("utf-8"))
+            self._ids = {str(text): int(token) for text, token in entries.items()}
+        except (OSError, RuntimeError, ValueError, TypeError, AttributeError) as error:
             raise ModelFileError(
                 f"{folder} holds no usable tokenizer ({error}). It needs tokenizer.model and "
                 "added_tokens.json of the checkpoint."
@@ -55,13 +57,13 @@ class SentencePieceVocab:
 
     def piece(self, token: int) -> bytes:
         if token in self._texts:
-            return self._texts[token].encode()
+            return self._texts[token].encode("utf-8")
         if self._pieces.is_control(token) or self._pieces.is_unknown(token):
             return b""
-        text: str = self._pieces.id_to_piece(token)
+        text = str(self._pieces.id_to_piece(token))
         if self._pieces.is_byte(token):
             return bytes([int(text[1:-1], 16)])  # "<0xE4>"
-        return text.replace(SPACE, " ").encode()
+        return text.replace(SPACE, " ").encode("utf-8")
 
     def find(self, text: str) -> int | None:
         if text in self._ids:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Protocol
 
 from duplex_local.errors import ModelFileError
@@ -19,7 +19,7 @@ class Vocab(Protocol):
 
     name: str  # where it came from, for messages
     n_tokens: int
-    added: Sequence[str]  # texts that `encode` recognises as one token inside ordinary text
+    added: tuple[str, ...]  # texts that `encode` recognises as one token inside ordinary text
 
     def encode(self, text: str) -> list[int]:
         """Ids of `text` as one string: no bos, no prefix space, control tokens stay text."""

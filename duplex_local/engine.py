@@ -1,0 +1,244 @@
+"""The public API: one model in memory, and conversations with it.
+
+    with Engine(EngineConfig(model=Path("models/demo-Q8_0.gguf"))) as engine:
+        conversation = engine.open(SessionConfig())
+        conversation.send("tell me about mars")
+        for event in conversation.take(timeout_s=1.0):
+            ...
+
+All methods return at once and may be called from any thread. Events count as shown to the user
+when they are taken.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any
+
+from duplex_local.backend import Backend, ModelInfo
+from duplex_local.config import EngineConfig, SessionConfig, with_changes
+from duplex_local.draft import Draft
+from duplex_local.errors import BusyError
+from duplex_local.events import Event, Refused
+from duplex_local.llama_backend import LlamaBackend
+from duplex_local.outbox import Outbox
+from duplex_local.protocol import SlicePair
+from duplex_local.scheduler import Scheduler, Seat
+from duplex_local.sequence import Sequence
+from duplex_local.session import Session
+from duplex_local.tokenizer import Tokenizer
+
+__all__ = ["Conversation", "Engine"]
+
+# No message fits any context beyond this; a text box that holds more is refused unread.
+MAX_BOX_CHARS = 20_000
+
+
+class Engine:
+    """A model and the thread that runs it. A context manager.
+
+    Raises:
+        ModelFileError: when the model file is missing, damaged, or would run wrong.
+        BackendError: when there is not enough memory for the context.
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        backend = LlamaBackend(config)
+        try:
+            tokenizer = Tokenizer(backend.vocab)
+        except Exception:
+            backend.close()
+            raise
+        self._backend: Backend = backend
+        self._tokenizer = tokenizer
+        self._lock = threading.Lock()  # guards _free
+        self._free = list(range(backend.n_sequences))  # sequences without a conversation
+        self._scheduler = Scheduler(backend, tokenizer.idle)
+        self._scheduler.start()
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the model says of itself."""
+        return self._backend.info
+
+    def open(self, config: SessionConfig | None = None) -> Conversation:
+        """Begin a conversation.
+
+        Raises:
+            BusyError: when as many are open as the engine was built for.
+        """
+        with self._lock:
+            if not self._free:
+                n_open = self._backend.n_sequences
+                raise BusyError(f"{n_open} conversations are open already. Close another tab.")
+            return Conversation(self, self._free.pop(0), config or SessionConfig())
+
+    def _release(self, seq_id: int) -> None:
+        with self._lock:
+            self._free.append(seq_id)
+
+    def close(self) -> None:
+        """End every conversation, stop the thread, free the model. May be called twice."""
+        self._scheduler.close()  # before the model is freed: the thread may be computing
+        self._backend.close()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Conversation:
+    """One user's conversation with the model. Made by `Engine.open`."""
+
+    def __init__(self, engine: Engine, seq_id: int, config: SessionConfig) -> None:
+        self._engine = engine
+        self._scheduler = engine._scheduler
+        self._seq_id = seq_id
+        self._draft = Draft()
+        self._outbox = Outbox()
+        self._config = config
+        # One input at a time: the order of cuts must be the order of what is posted.
+        self._lock = threading.Lock()
+        # Only the model's thread touches these two.
+        self._seat: Seat | None = None
+        self._is_closed = False
+        self._post(self._sit_down)
+
+    def _post(self, call: Callable[..., None], *args: Any) -> None:
+        self._scheduler.post(lambda now_s: call(now_s, *args))
+
+    def _sit_down(self, now_s: float) -> None:
+        engine = self._engine
+        sequence = Sequence(engine._backend, self._seq_id)
+        session = Session(
+            engine._tokenizer, sequence, self._draft, self._config, self._outbox.put, now_s
+        )
+        self._seat = self._scheduler.seat(session)
+
+    def _to_session(self, act: Callable[[Session, float], None]) -> None:
+        """Have `act(session, now_s)` done on the model's thread, unless the session is over."""
+
+        def on_model_thread(now_s: float) -> None:
+            seat = self._seat
+            if seat is None or not self._scheduler.is_seated(seat):
+                return
+            try:
+                act(seat.session, now_s)
+            except Exception as error:
+                self._scheduler.fail(seat, error)
+
+        self._scheduler.post(on_model_thread)
+
+    # -- input ----------------------------------------------------------------------------
+
+    def type(self, text: str, revision: int, n_taken: int) -> None:
+        """The text box now holds `text`. A reply that is running ends here.
+
+        revision: grows with every input; older ones that arrive late are dropped.
+        n_taken: characters the page has removed from the box on `DraftTaken` events.
+        """
+        if self._is_too_long(text):
+            return
+        with self._lock:
+            if self._draft.update(text, revision, n_taken):
+                # Deleting the last letter is no interruption; any other key press is.
+                if text.strip():
+                    self._interrupt(by_stop=False)
+                else:
+                    self._to_session(lambda session, now_s: session.notice_typing(now_s))
+
+    def _interrupt(self, *, by_stop: bool) -> None:
+        cut = self._outbox.cut()
+        self._to_session(lambda session, now_s: session.interrupt(cut, now_s, by_stop=by_stop))
+
+    def send(self, text: str, revision: int = 0, n_taken: int = 0) -> None:
+        """The user pressed Enter: `text`, all that stands in the box, is said at once."""
+        if self._is_too_long(text):
+            return
+        with self._lock:
+            rest = self._draft.send(text, revision, n_taken)
+            if rest.strip():
+                self._interrupt(by_stop=False)
+                self._to_session(lambda session, now_s: session.send(rest, now_s))
+
+    def _is_too_long(self, text: str) -> bool:
+        if len(text) <= MAX_BOX_CHARS:
+            return False
+        message = (
+            f"Your text has {len(text):,} characters; at most {MAX_BOX_CHARS:,} can be taken. "
+            "Nothing was sent. Shorten it."
+        )
+        self._outbox.put(Refused(self._outbox.epoch, 0.0, message))
+        return True
+
+    def stop(self) -> None:
+        """Stop the reply; the model stays silent until the user speaks."""
+        with self._lock:
+            self._interrupt(by_stop=True)
+
+    def reset(self) -> None:
+        """Forget the conversation, also one that failed, and begin anew in the same place."""
+        with self._lock:
+            self._draft.clear()
+            self._post(self._restart, self._outbox.restart())
+
+    def _restart(self, now_s: float, epoch: int) -> None:
+        if self._is_closed:
+            return
+        if self._seat is None or not self._scheduler.is_seated(self._seat):
+            self._sit_down(now_s)
+        assert self._seat is not None
+        self._seat.session.reset(epoch, now_s)
+
+    def configure(self, changes: Mapping[str, Any]) -> None:
+        """Change settings of this conversation, from the next slice on.
+
+        Raises:
+            ConfigError: for an unknown setting or a value out of range. Nothing is changed.
+        """
+        with self._lock:
+            self._config = with_changes(self._config, changes)
+            self._post(self._configure, self._config)
+
+    def _configure(self, _: float, config: SessionConfig) -> None:
+        if self._seat is not None and self._scheduler.is_seated(self._seat):
+            self._scheduler.configure(self._seat, config)
+
+    # -- output ---------------------------------------------------------------------------
+
+    def take(self, timeout_s: float) -> list[Event]:
+        """The events since the last call; waits up to `timeout_s` for the first."""
+        return self._outbox.take(timeout_s)
+
+    def history(self) -> list[SlicePair]:
+        """The model's memory as it is now, oldest slice first; empty when it is over."""
+        answer: Future[list[SlicePair]] = Future()
+
+        def read(_: float) -> None:
+            answer.set_result(self._seat.session.pairs if self._seat else [])
+
+        self._scheduler.post(read)
+        return answer.result(timeout=60)
+
+    def close(self) -> None:
+        """End the conversation; its place is free for another. May be called twice."""
+        self._post(self._stand_up)
+
+    def _stand_up(self, _: float) -> None:
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if self._seat is not None:
+            self._scheduler.unseat(self._seat)
+            self._seat = None
+        self._engine._release(self._seq_id)
