@@ -12,7 +12,18 @@ from typing import Any, TypeVar
 
 from duplex_local.errors import ConfigError
 
-__all__ = ["EngineConfig", "Mode", "SamplingConfig", "SessionConfig", "with_changes"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "EngineConfig",
+    "Mode",
+    "SamplingConfig",
+    "SessionConfig",
+    "with_changes",
+]
+
+
+# What `make run` makes of the bundled checkpoint.
+DEFAULT_MODEL = Path("models/demo-Q8_0.gguf")
 
 
 class Mode(enum.Enum):

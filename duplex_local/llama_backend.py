@@ -29,7 +29,7 @@ from duplex_local.backend import Chunk, ModelInfo
 from duplex_local.config import EngineConfig, SamplingConfig
 from duplex_local.errors import BackendError, ContextFullError, ModelFileError, ProtocolError
 
-__all__ = ["LlamaBackend", "LlamaVocab", "load_vocab"]
+__all__ = ["LlamaBackend", "LlamaVocab", "load_vocab", "system_info"]
 
 _log = logging.getLogger(__name__)
 _last_errors: deque[str] = deque(maxlen=8)  # what llama.cpp said when something failed
@@ -69,6 +69,12 @@ def _start() -> None:
             "Install the pinned version: make install."
         )
     llama.llama_backend_init()
+
+
+def system_info() -> str:
+    """What the library was built for, as llama.cpp says it."""
+    _start()
+    return f"{llama.__version__}, {llama.llama_print_system_info().decode().strip()}"
 
 
 def _physical_cores() -> int:

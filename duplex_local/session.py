@@ -97,6 +97,11 @@ class Session:
         return self._run is not None
 
     @property
+    def is_active(self) -> bool:
+        """True while the model is in the middle of something; else silence wakes nobody."""
+        return self._history.active
+
+    @property
     def has_message(self) -> bool:
         """True when a sent message waits: the slice closes at once."""
         return bool(self._messages)

@@ -1,0 +1,146 @@
+"""Duplex chat in a terminal: the model talks on while you type; a line you send interrupts it.
+
+Enter sends the line at once. Ctrl-C stops the reply, twice in a row leaves. End of input leaves
+when the model has nothing more to say.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+
+from duplex_local.config import DEFAULT_MODEL, EngineConfig, SamplingConfig, SessionConfig
+from duplex_local.engine import Conversation, Engine
+from duplex_local.errors import BackendError, exit_with_one_line
+from duplex_local.events import (
+    Event,
+    Failed,
+    Floor,
+    FloorChanged,
+    Interrupted,
+    Refused,
+    SliceChanged,
+    WindowSlid,
+)
+
+__all__ = ["main"]
+
+_TWICE_S = 2.0  # two Ctrl-C within this leave
+
+
+class _Screen:
+    """Prints what is new in each slice, and ends the line when somebody else takes the floor."""
+
+    def __init__(self) -> None:
+        self._index = -1
+        self._n_printed = 0
+        self._in_line = False
+        self.floor = Floor.IDLE
+
+    def show(self, event: Event) -> None:
+        if isinstance(event, SliceChanged):
+            self._show_reply(event)
+        elif isinstance(event, FloorChanged):
+            self.floor = event.floor
+            if event.floor is Floor.IDLE:
+                self.end_line()
+        elif isinstance(event, Interrupted):
+            self.end_line(" --")
+        elif isinstance(event, WindowSlid):
+            self._note(f"(the {event.n_pairs} oldest slices left the model's memory)")
+        elif isinstance(event, Refused):
+            self._note(f"({event.message})")
+        elif isinstance(event, Failed):
+            self.end_line()
+            raise BackendError(event.message)
+
+    def _show_reply(self, event: SliceChanged) -> None:
+        if event.index < self._index:
+            return  # an older slice, sent again after a cut: nothing new in it
+        if event.index > self._index:
+            self._index, self._n_printed = event.index, 0
+        text = event.reply[self._n_printed :]
+        self._n_printed = len(event.reply)
+        if text:
+            self._in_line = True
+            print(text, end="", flush=True)
+
+    def _note(self, text: str) -> None:
+        self.end_line()
+        print(text, flush=True)
+
+    def end_line(self, mark: str = "") -> None:
+        if self._in_line:
+            print(mark, flush=True)
+        self._in_line = False
+
+
+class _Keyboard:
+    """Lines from stdin, on a thread of its own: reading them blocks."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+        self.is_at_end = False  # written by the thread, read by the main loop
+        threading.Thread(target=self._read, daemon=True, name="keyboard").start()
+
+    def _read(self) -> None:
+        for revision, line in enumerate(sys.stdin):
+            self._conversation.send(line, revision)
+        self.is_at_end = True
+
+
+def _chat(engine: Engine, config: SessionConfig) -> None:
+    conversation = engine.open(config)
+    last_s = 0.0
+
+    def on_ctrl_c(_: int, __: FrameType | None) -> None:
+        nonlocal last_s
+        now_s = time.monotonic()
+        if now_s - last_s < _TWICE_S:
+            raise KeyboardInterrupt
+        last_s = now_s
+        conversation.stop()
+
+    signal.signal(signal.SIGINT, on_ctrl_c)
+    screen, keyboard = _Screen(), _Keyboard(conversation)
+    while True:
+        # What is at the end now has been sent: one silent slice more shows who has the floor.
+        was_at_end = keyboard.is_at_end
+        events = conversation.take(timeout_s=config.slice_s)
+        for event in events:
+            screen.show(event)
+        if was_at_end and not events and screen.floor is not Floor.SPEAKING:
+            break
+    screen.end_line()
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m duplex_local", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, metavar="GGUF")
+    parser.add_argument("--slice-s", type=float, default=2.0, help="seconds per slice")
+    parser.add_argument("--temperature", type=float, default=0.8, help="0 is greedy")
+    parser.add_argument("--seed", type=int, help="for the same answers again")
+    return parser.parse_args(argv)
+
+
+@exit_with_one_line
+def main(argv: list[str] | None = None) -> int:
+    options = _parse(argv)
+    sampling = SamplingConfig(temperature=options.temperature, seed=options.seed)
+    config = SessionConfig(slice_s=options.slice_s, sampling=sampling)
+    with Engine(EngineConfig(model=options.model, n_sessions=1)) as engine:
+        info = engine.info
+        print(f"{info.name} {info.quant} on {info.backend}. {info.description}".rstrip())
+        print("Enter sends, also while the model speaks. Ctrl-C stops it, twice leaves.")
+        _chat(engine, config)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
