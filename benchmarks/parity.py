@@ -137,6 +137,8 @@ def replay(traces: list[dict[str, Any]], tokenizer: Tokenizer) -> tuple[Totals, 
 def _read_traces(path: Path) -> list[dict[str, Any]]:
     try:
         traces = json.loads(path.read_text("utf-8"))
+        if not isinstance(traces, list):
+            raise ValueError("no list")
         keys = {"user", "ret_code", "active"}
         if not all(keys <= part.keys() for trace in traces for part in trace["slices"]):
             raise ValueError("a slice lacks one of " + ", ".join(sorted(keys)))

@@ -22,8 +22,8 @@ def python_problem() -> str | None:
         return None
     found = platform.python_version()
     return (
-        "duplex-local needs Python 3.10 to 3.13, and this is %s. Install one from your system's "
-        "packages or python.org, then name it: make run PYTHON=python3.12" % found
+        f"duplex-local needs Python 3.10 to 3.13, and this is {found}. Install one from your "
+        "system's packages or python.org, then name it: make run PYTHON=python3.12"
     )
 
 
@@ -49,12 +49,12 @@ def _runs_translated() -> bool:
 
 
 def disk_problem() -> str | None:
-    free = shutil.disk_usage(os.getcwd()).free
-    if free >= NEEDED_DISK_BYTES:
+    free, needed = shutil.disk_usage(os.getcwd()).free, NEEDED_DISK_BYTES
+    if free >= needed:
         return None
     return (
-        "Only {:.1f} GB are free on this disk, and installing needs {:.1f} GB. Free some and run "
-        "the same command again.".format(free / 1e9, NEEDED_DISK_BYTES / 1e9)
+        f"Only {free / 1e9:.1f} GB are free on this disk, and installing needs "
+        f"{needed / 1e9:.1f} GB. Free some and run the same command again."
     )
 
 

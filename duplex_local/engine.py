@@ -109,9 +109,8 @@ class Conversation:
         self._config = config
         # One input at a time: the order of cuts must be the order of what is posted.
         self._lock = threading.Lock()
-        # Only the model's thread touches these two.
-        self._seat: Seat | None = None
         self._is_closed = False
+        self._seat: Seat | None = None  # only the model's thread touches it
         self._post(self._sit_down)
 
     def _post(self, call: Callable[..., None], *args: Any) -> None:
@@ -189,12 +188,12 @@ class Conversation:
     def reset(self) -> None:
         """Forget the conversation, also one that failed, and begin anew in the same place."""
         with self._lock:
+            if self._is_closed:
+                return
             self._draft.clear()
             self._post(self._restart, self._outbox.restart())
 
     def _restart(self, now_s: float, epoch: int) -> None:
-        if self._is_closed:
-            return
         if self._seat is None or not self._scheduler.is_seated(self._seat):
             self._sit_down(now_s)
         assert self._seat is not None
@@ -232,13 +231,14 @@ class Conversation:
 
     def close(self) -> None:
         """End the conversation; its place is free for another. May be called twice."""
-        self._post(self._stand_up)
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            self._post(self._stand_up)
+        # Whoever opens next sits down after this session stood up: posts keep their order.
+        self._engine._release(self._seq_id)
 
     def _stand_up(self, _: float) -> None:
-        if self._is_closed:
-            return
-        self._is_closed = True
         if self._seat is not None:
             self._scheduler.unseat(self._seat)
-            self._seat = None
-        self._engine._release(self._seq_id)

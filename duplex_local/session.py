@@ -108,8 +108,8 @@ class Session:
 
     @property
     def pairs(self) -> list[SlicePair]:
-        """The model's memory, oldest slice first."""
-        return self._history.pairs
+        """The model's memory, oldest slice first, without the slices that will be pruned."""
+        return [pair for pair in self._history.pairs if not pair.is_empty]
 
     @property
     def floor(self) -> Floor:
@@ -326,7 +326,8 @@ class Session:
             SliceChanged,
             index=pair.index,
             user=pair.user or "",
-            reply=pair.reply,
+            # A lone full stop in a silent slice leaves the history, so it leaves the page, too.
+            reply="" if pair.is_empty else pair.reply,
             end=pair.end,
             stats=stats,
         )

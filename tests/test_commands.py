@@ -1,0 +1,85 @@
+"""The command lines as a user meets them: real processes, exit codes, one line on failure."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=60,
+        encoding="utf-8",
+    )
+
+
+def test_the_terminal_chat_answers_and_leaves_at_the_end_of_input(tiny_gguf: Path) -> None:
+    done = run(
+        *("-m", "duplex_local", "--model", str(tiny_gguf), "--slice-s", "0.2", "--seed", "1"),
+        stdin="hello there\n",
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    first, hint, *answer = done.stdout.splitlines()
+    assert first == "tiny F32 on CPU."
+    assert "Ctrl-C" in hint
+    assert "".join(answer) != ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["-m", "duplex_local", "--model", "none.gguf"], 1, "Model file not found: none.gguf"),
+        (["-m", "duplex_local", "--slice-s", "0"], 1, "slice_s is 0, but must be from 0.2 to 30"),
+        (["-m", "duplex_local", "--sound"], 2, "unrecognized arguments: --sound"),
+        (["-m", "benchmarks.parity", "none.json", "--vocab", "x"], 1, "none.json"),
+        (["-m", "convert", "nowhere"], 1, "nowhere"),
+        (["-m", "ui", "--model", "none.gguf"], 1, "none.gguf"),
+    ],
+)
+def test_wrong_use_is_one_line(arguments: list[str], code: int, says: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == code
+    assert says in done.stderr and "Traceback" not in done.stderr
+    if code == 1:
+        assert done.stderr.count("\n") == 1
+
+
+def test_doctor_finds_nothing_wrong_where_the_tests_run() -> None:
+    done = run("duplex_local/doctor.py")
+    assert done.returncode == 0, done.stdout
+    assert "llama.cpp   0.3.36" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("doctor.shutil.which = lambda name: None", "No C++ compiler"),
+        ("doctor.NEEDED_DISK_BYTES = 10**18", "GB are free on this disk"),
+        ("doctor.sys.version_info = (3, 8, 1)", "needs Python 3.10 to 3.13"),
+    ],
+)
+def test_before_installing_what_is_missing_is_one_line(code: str, says: str) -> None:
+    start = "import os; os.environ.pop('CXX', None); from duplex_local import doctor; "
+    done = run("-c", f"{start}{code}; raise SystemExit(doctor.main(['--before-install']))")
+    assert done.returncode == 1
+    assert says in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_every_make_target_says_what_it_does() -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    targets = re.findall(r"^([a-z][a-z-]*):", makefile, re.M)
+    documented = re.findall(r"^([a-z][a-z-]*):.* ## ", makefile, re.M)
+    assert set(targets) == set(documented)
+    phony = re.search(r"^\.PHONY: (.*)$", makefile, re.M)
+    assert phony and set(phony[1].split()) == set(targets)
