@@ -1,0 +1,126 @@
+"""python -m convert: arguments in, one line for each file out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tqdm import tqdm
+
+from convert.pipeline import ConvertedFile, Request, convert
+from convert.quants import DEFAULT_QUANT, quant_name
+from duplex_local.errors import ConfigError, exit_with_one_line
+
+__all__ = ["main"]
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Wrong usage is one line too."""
+        self.exit(2, f"error: {message}. See `{self.prog} --help`.\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m convert",
+        description="Convert a MiniCPM-duplex checkpoint into GGUF files that llama.cpp runs.",
+    )
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="folder with config.json")
+    parser.add_argument(
+        *("--quant", "-q"),
+        metavar="QUANT",
+        nargs="+",
+        type=quant_name,
+        default=[DEFAULT_QUANT],
+        help=f"Q4_K_M, Q8_0, BF16, … (default {DEFAULT_QUANT}); write it after CHECKPOINT",
+    )
+    parser.add_argument("--out", metavar="DIR", type=Path, default=Path("models"), help="(models)")
+    parser.add_argument("--name", help="start of the file names (the folder's name)")
+    parser.add_argument("--keep-bf16", action="store_true", help="keep the unquantized file too")
+    parser.add_argument("--json", metavar="FILE", help="write the result as JSON; - for stdout")
+    return parser
+
+
+class _Terminal:
+    """Bars on stderr when it is a terminal, a line on stdout for each file."""
+
+    @contextmanager
+    def bar(self, label: str, total: int, unit: str) -> Iterator[Callable[[int], object]]:
+        with tqdm(
+            desc=label,
+            total=total,
+            unit=unit,
+            unit_scale=unit == "B",
+            leave=False,
+            disable=not sys.stderr.isatty(),
+        ) as progress:
+            yield progress.update
+
+    def wrote(self, file: ConvertedFile) -> None:
+        size = f"{file.size_bytes / 1e6:,.1f} MB"
+        print(f"{file.path}  {size}  {file.seconds:.1f} s", flush=True)
+
+
+@exit_with_one_line
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command. Exit code 0, 1 with one line on failure, 2 on wrong usage."""
+    started_s = time.monotonic()
+    options = _parser().parse_args(arguments)
+    quants = list(dict.fromkeys(options.quant))
+    request = Request(options.checkpoint, quants, options.out, options.name, options.keep_bf16)
+    files = convert(request, _Terminal())
+    print(f"Run it: python -m ui --model {shlex.quote(str(files[0].path))}")
+    if options.json:
+        _write_json(options.json, _result(options.checkpoint, files, time.monotonic() - started_s))
+    return 0
+
+
+def _result(source: str, files: Sequence[ConvertedFile], seconds: float) -> dict[str, Any]:
+    return {
+        "source": source,
+        "files": [
+            {
+                "path": str(file.path),
+                "quant": file.quant,
+                "size_bytes": file.size_bytes,
+                "sha256": file.sha256,
+            }
+            for file in files
+        ],
+        "seconds": round(seconds, 3),
+        "peak_rss_bytes": _peak_rss_bytes(),
+        "verify": {
+            "ok": all(file.verify["ok"] for file in files),
+            "files": {file.path.name: file.verify for file in files},
+        },
+    }
+
+
+def _peak_rss_bytes() -> int | None:
+    """The larger of this process's peak and llama.cpp's, None where it cannot be asked."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    peak = max(resource.getrusage(kind).ru_maxrss for kind in kinds)
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
+
+
+def _write_json(target: str, result: dict[str, Any]) -> None:
+    if target == "-":
+        print(json.dumps(result))
+        return
+    try:
+        Path(target).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"Cannot write {target}: {error.strerror}. Choose another file with --json."
+        ) from None

@@ -1,0 +1,96 @@
+"""llama.cpp in a child process: starts it, sends it jobs, kills it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from duplex_local.errors import BackendError
+
+__all__ = ["LlamaProcess"]
+
+
+class LlamaProcess:
+    """A child that answers one job at a time.
+
+    Use as a context manager: leaving it kills the child, whatever it is doing. The child starts
+    loading llama.cpp at once, so create it early and ask late.
+    """
+
+    def __init__(self) -> None:
+        root = str(Path(__file__).resolve().parent.parent)
+        path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+        # GGML_NO_BACKTRACE: a failed assertion must not start a debugger.
+        env = {**os.environ, "PYTHONPATH": path, "GGML_NO_BACKTRACE": "1", "PYTHONUTF8": "1"}
+        self._errors = tempfile.TemporaryFile()
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "convert.llama_worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env=env,
+        )
+
+    def __enter__(self) -> LlamaProcess:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._child.kill()
+        self._child.wait()
+        for pipe in (self._child.stdin, self._child.stdout, self._errors):
+            if pipe is not None:
+                try:
+                    pipe.close()
+                except BrokenPipeError:
+                    pass  # the child died before it read its job
+
+    def ask(
+        self, method: str, *arguments: object, progress: Callable[[int, int], None] | None = None
+    ) -> Any:
+        """The result of `method` (see llama_worker.py).
+
+        Raises:
+            BackendError: when llama.cpp reports a failure or dies.
+        """
+        assert self._child.stdin is not None and self._child.stdout is not None
+        try:
+            self._child.stdin.write(json.dumps([method, arguments]).encode() + b"\n")
+            self._child.stdin.flush()
+        except BrokenPipeError:
+            raise self._died(method) from None
+        for line in self._child.stdout:
+            if not line.startswith(b"{"):
+                continue  # something the library printed by itself
+            answer = json.loads(line)
+            if "progress" in answer and progress is not None:
+                progress(*answer["progress"])
+            elif "error" in answer:
+                raise BackendError(
+                    f"llama.cpp failed to {method}: {answer['error']}. "
+                    "Check memory and disk space, then run the command again."
+                )
+            elif "result" in answer:
+                return answer["result"]
+        raise self._died(method)
+
+    def _died(self, method: str) -> BackendError:
+        code = self._child.wait()
+        self._errors.seek(0)
+        lines = self._errors.read().decode("utf-8", "replace").split("\n")
+        said = next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+        return BackendError(
+            f"llama.cpp ended with code {code} while it had to {method} ({said}). "
+            "Check memory and disk space, then run the command again."
+        )

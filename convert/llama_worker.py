@@ -1,0 +1,184 @@
+"""The child process that calls llama.cpp: quantizes a file, opens a file and reports on it.
+
+A child, because llama.cpp can abort the whole process on a bad file, and because its calls
+cannot be interrupted: killing the child is what stops them.
+
+One job a line on stdin, `[method, arguments]`; answers are lines on stdout:
+    {"progress": [n, total]}   any number of them
+    {"result": …}              the job is done
+    {"error": text}            it failed; the last thing llama.cpp said
+End of input ends the process at once, so it never outlives its parent.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import math
+import os
+import queue
+import re
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from llama_cpp import llama_cpp as lib
+
+MAX_BUFFER_BYTES = 256 * 1024 * 1024  # rows held at once; the library's default is 8 GiB
+ERROR = 4  # GGML_LOG_LEVEL_ERROR; the binding has no such name, and a table that is off by one
+EVALUATED_BYTES = 1024 * 1024 * 1024  # larger files are opened without reading their weights
+N_CTX = 256  # the smallest context llama.cpp makes
+_PROGRESS = re.compile(r"\[\s*(\d+)/\s*(\d+)\]")
+
+
+class _Log:
+    """Keeps what llama.cpp says instead of printing it; passes its progress on."""
+
+    def __init__(self) -> None:
+        # The reason comes before a general "failed to load model".
+        self._errors: deque[str] = deque(maxlen=2)
+        # ctypes does not keep the function alive for the library: this reference must stay.
+        self._callback = lib.llama_log_callback(self._take)
+        lib.llama_log_set(self._callback, None)
+
+    def last_words(self) -> str:
+        """The last errors since this was last asked."""
+        words = "; ".join(self._errors)
+        self._errors.clear()
+        return words
+
+    def _take(self, level: int, text: bytes, _user_data: object) -> None:
+        line = text.decode("utf-8", "replace").strip()
+        progress = _PROGRESS.match(line)
+        if progress:
+            _answer("progress", [int(n) for n in progress.groups()])
+        elif level == ERROR:
+            self._errors.append(line)
+
+
+def _answer(kind: str, value: object) -> None:
+    print(json.dumps({kind: value}), flush=True)
+
+
+def quantize(source: str, target: str, ftype: int) -> None:
+    """Write `target`, `source` in another LLAMA_FTYPE."""
+    params = lib.llama_model_quantize_default_params()
+    params.ftype = ftype
+    params.max_buf_size = MAX_BUFFER_BYTES
+    code = lib.llama_model_quantize(source.encode(), target.encode(), ctypes.byref(params))
+    if code != 0:
+        raise RuntimeError(f"llama_model_quantize returned {code}")
+
+
+def inspect(path: str, texts: list[str], piece_ids: list[int], keys: list[str]) -> dict[str, Any]:
+    """What llama.cpp makes of the file.
+
+    Loading it is the check that every tensor is there in the right shape, and evaluating a few
+    tokens the one that its numbers are finite ("finite_logits" is None when it was not done).
+    """
+    evaluate = os.path.getsize(path) <= EVALUATED_BYTES
+    with _model(path, evaluate) as model:
+        vocab = lib.llama_model_get_vocab(model)
+        ids = [_tokenize(vocab, text) for text in texts]
+        prompt = [lib.llama_vocab_bos(vocab), *ids[0]]
+        return {
+            "n_tokens": lib.llama_vocab_n_tokens(vocab),
+            "bos": lib.llama_vocab_bos(vocab),
+            "eos": lib.llama_vocab_eos(vocab),
+            "n_params": lib.llama_model_n_params(model),
+            "metadata": {key: _metadata(model, key) for key in keys},
+            "ids": ids,
+            "pieces": [_piece(vocab, token).hex() for token in piece_ids],
+            "finite_logits": _has_finite_logits(model, prompt) if evaluate else None,
+        }
+
+
+@contextmanager
+def _model(path: str, with_weights: bool) -> Iterator[Any]:
+    params = lib.llama_model_default_params()
+    params.n_gpu_layers = 0
+    params.check_tensors = with_weights
+    params.no_alloc = not with_weights
+    # The library aborts on no_alloc with a mapped file.
+    params.load_mode = lib.LLAMA_LOAD_MODE_MMAP if with_weights else lib.LLAMA_LOAD_MODE_NONE
+    params.use_extra_bufts = False  # repacking would copy all weights for one evaluation
+    model = lib.llama_model_load_from_file(path.encode(), params)
+    if not model:
+        raise RuntimeError("llama_model_load_from_file returned NULL")
+    try:
+        yield model
+    finally:
+        lib.llama_model_free(model)
+
+
+def _tokenize(vocab: Any, text: str) -> list[int]:
+    data = text.encode("utf-8")
+    buffer = (lib.llama_token * (len(data) + 1))()
+    count = lib.llama_tokenize(vocab, data, len(data), buffer, len(buffer), False, False)
+    return list(buffer[: max(count, 0)])
+
+
+def _piece(vocab: Any, token: int) -> bytes:
+    buffer = ctypes.create_string_buffer(1024)
+    count = lib.llama_token_to_piece(vocab, token, buffer, len(buffer), 0, False)
+    return buffer.raw[: max(count, 0)]
+
+
+def _metadata(model: Any, key: str) -> str | None:
+    buffer = ctypes.create_string_buffer(1024)
+    count = lib.llama_model_meta_val_str(model, key.encode(), buffer, len(buffer))
+    return None if count < 0 else buffer.value.decode("utf-8", "replace")
+
+
+def _has_finite_logits(model: Any, ids: list[int]) -> bool:
+    params = lib.llama_context_default_params()
+    params.n_ctx = params.n_batch = N_CTX
+    context = lib.llama_init_from_model(model, params)
+    if not context:
+        raise RuntimeError("llama_init_from_model returned NULL")
+    try:
+        ids = ids[:N_CTX]
+        tokens = (lib.llama_token * len(ids))(*ids)  # the batch only points to them
+        batch = lib.llama_batch_get_one(tokens, len(ids))  # flags the last token's logits
+        code = lib.llama_decode(context, batch)
+        if code != 0:
+            raise RuntimeError(f"llama_decode returned {code}")
+        n_tokens = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(model))
+        logits = lib.llama_get_logits_ith(context, len(ids) - 1)
+        return all(math.isfinite(value) for value in logits[:n_tokens])
+    finally:
+        lib.llama_free(context)
+
+
+_METHODS: dict[str, Callable[..., Any]] = {"quantize": quantize, "inspect": inspect}
+
+
+def _read_jobs(jobs: queue.Queue[str]) -> None:
+    """Reader thread: hands lines to the main thread, ends the process with its parent."""
+    for line in sys.stdin:
+        jobs.put(line)
+    os._exit(0)
+
+
+def main() -> None:
+    """Serve jobs until stdin ends."""
+    # Python's own handler would wait for the library call to return. The parent reports Ctrl-C.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    jobs: queue.Queue[str] = queue.Queue()
+    threading.Thread(target=_read_jobs, args=(jobs,), daemon=True).start()
+    log = _Log()
+    while True:
+        method, arguments = json.loads(jobs.get())
+        log.last_words()
+        try:
+            _answer("result", _METHODS[method](*arguments))
+        except (RuntimeError, OSError) as error:
+            _answer("error", f"{error} ({log.last_words() or 'no reason given'})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,218 @@
+"""Checkpoint in, finished GGUF files out.
+
+Everything is written in a hidden folder inside the output folder and moved to its name only
+when it is complete, checked and on the disk. So a file with a model's name is a good file,
+whatever was interrupted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from convert.checkpoint import find_checkpoint, read_json, read_tensors
+from convert.gguf_file import Model, write_gguf
+from convert.hyperparameters import parse_config
+from convert.llama_process import LlamaProcess
+from convert.quants import BF16, known_quants
+from convert.tensor_map import plan_tensors
+from convert.verify import Verifier
+from convert.vocabulary import read_vocabulary
+from duplex_local.errors import BackendError, ConfigError, ModelFileError
+
+__all__ = ["ConvertedFile", "Reporter", "Request", "convert", "load_model"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for. `name` None takes the folder's."""
+
+    source: str
+    quants: Sequence[str]
+    out: Path
+    name: str | None = None
+    keep_bf16: bool = False
+
+
+@dataclass(frozen=True)
+class ConvertedFile:
+    """A file that was written and checked."""
+
+    path: Path
+    quant: str
+    size_bytes: int
+    sha256: str
+    seconds: float
+    verify: dict[str, Any]
+
+
+class Reporter(Protocol):
+    """Where progress goes."""
+
+    def bar(
+        self, label: str, total: int, unit: str
+    ) -> AbstractContextManager[Callable[[int], object]]:
+        """A progress bar; call what it yields with each number of units done."""
+        ...
+
+    def wrote(self, file: ConvertedFile) -> None:
+        """`file` is finished."""
+        ...
+
+
+def load_model(directory: Path, name: str) -> Model:
+    """Check everything about the checkpoint in `directory` but the values of its tensors.
+
+    Raises:
+        ModelFileError: for anything we would convert wrongly.
+    """
+    hparams = parse_config(read_json(directory / "config.json"))
+    vocabulary = read_vocabulary(directory, hparams.vocab_size)
+    for text in ("<s>", "</s>", "<unk>", "<idle>"):
+        vocabulary.find(text)
+    return Model(name, hparams, vocabulary, plan_tensors(hparams, read_tensors(directory)))
+
+
+def convert(request: Request, reporter: Reporter) -> list[ConvertedFile]:
+    """Write every file of `request`.
+
+    Raises:
+        ConfigError: when the output folder or the name cannot be used.
+        ModelFileError: when the checkpoint cannot be converted.
+        BackendError: when llama.cpp fails.
+    """
+    directory = find_checkpoint(request.source)
+    name = _checked_name(request.name or directory.resolve().name)
+    model = load_model(directory, name)
+    with _staging_folder(request.out) as staging, LlamaProcess() as llama:
+        _check_space(request.out, model)
+        return _Run(request, model, Verifier(directory, model), llama, staging, reporter).files()
+
+
+def _checked_name(name: str) -> str:
+    if not name or name.startswith(".") or Path(name).name != name:
+        raise ConfigError(f"{name!r} cannot be the name of a file. Choose one with --name.")
+    return name
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One conversion with all its tools in hand."""
+
+    request: Request
+    model: Model
+    verifier: Verifier
+    llama: LlamaProcess
+    staging: Path
+    reporter: Reporter
+
+    def files(self) -> list[ConvertedFile]:
+        started_s = time.monotonic()
+        bf16 = self.staging / "bf16.gguf"
+        with self.reporter.bar("converting", self.model.size_bytes, "B") as advance:
+            write_gguf(bf16, self.model, advance)
+        written_s = time.monotonic() - started_s
+        files = [self._quantize(bf16, quant) for quant in self.request.quants if quant != BF16]
+        if BF16 in self.request.quants:
+            files.append(self._finish(bf16, BF16, BF16, time.monotonic() - written_s))
+        elif self.request.keep_bf16:
+            files.append(self._finish(bf16, BF16, "bf16", time.monotonic() - written_s))
+        return files
+
+    def _quantize(self, bf16: Path, quant: str) -> ConvertedFile:
+        started_s = time.monotonic()
+        target = self.staging / f"{quant}.gguf"
+        with self.reporter.bar(f"to {quant}", len(self.model.tensors), "tensor") as advance:
+            done = 0
+
+            def progress(n: int, _total: int) -> None:
+                nonlocal done
+                advance(n - done)
+                done = n
+
+            ftype = known_quants()[quant]
+            self.llama.ask("quantize", str(bf16), str(target), ftype, progress=progress)
+        return self._finish(target, quant, quant, started_s)
+
+    def _finish(self, path: Path, quant: str, suffix: str, started_s: float) -> ConvertedFile:
+        """Check the staged file, make sure it is on the disk, and give it its name."""
+        checks = self.verifier.check(path, self.llama)
+        sha256 = _sha256(path)
+        final = self.request.out / f"{self.model.name}-{suffix}.gguf"
+        size_bytes = path.stat().st_size
+        _publish(path, final)
+        seconds = time.monotonic() - started_s
+        file = ConvertedFile(final, quant, size_bytes, sha256, seconds, checks)
+        self.reporter.wrote(file)
+        return file
+
+
+@contextmanager
+def _staging_folder(out: Path) -> Iterator[Path]:
+    """A hidden folder in `out`, removed at the end; so is `out` if we made it and it is empty."""
+    created = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=".convert-", dir=out))
+    except OSError as error:
+        _remove_empty(created)
+        raise ConfigError(
+            f"Cannot write to {out}: {error.strerror}. Choose another folder with --out."
+        ) from None
+    try:
+        yield staging
+    except OSError as error:
+        raise BackendError(
+            f"Cannot write in {out}: {error.strerror}. Free some space or choose another --out."
+        ) from None
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+        _remove_empty(created)
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    """Remove `folders`, innermost first, as far as they are there and empty."""
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+
+
+def _check_space(out: Path, model: Model) -> None:
+    """The BF16 file is always written first. Saying so now saves minutes."""
+    free_bytes = shutil.disk_usage(out).free
+    if free_bytes < model.size_bytes:
+        raise ModelFileError(
+            f"{out} has {free_bytes / 1e9:.1f} GB free, but {model.size_bytes / 1e9:.1f} GB are "
+            "needed on the way. Free some space or choose another --out."
+        )
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _publish(path: Path, final: Path) -> None:
+    """Move `path` to `final` so that a crash leaves the old file, the new one or none."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(path, final)
+    if os.name == "posix":  # elsewhere a folder cannot be opened
+        folder = os.open(final.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
