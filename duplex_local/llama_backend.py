@@ -29,7 +29,7 @@ from duplex_local.backend import Chunk, ModelInfo
 from duplex_local.config import EngineConfig, SamplingConfig
 from duplex_local.errors import BackendError, ContextFullError, ModelFileError, ProtocolError
 
-__all__ = ["LlamaBackend", "LlamaVocab", "load_vocab", "system_info"]
+__all__ = ["LlamaBackend", "LlamaVocab", "load_vocab", "physical_cores", "system_info"]
 
 _log = logging.getLogger(__name__)
 _last_errors: deque[str] = deque(maxlen=8)  # what llama.cpp said when something failed
@@ -77,7 +77,7 @@ def system_info() -> str:
     return f"{llama.__version__}, {llama.llama_print_system_info().decode().strip()}"
 
 
-def _physical_cores() -> int:
+def physical_cores() -> int:
     """Cores, not hardware threads: more threads than cores slow llama.cpp down badly."""
     if platform.system() == "Darwin":
         names = ("hw.perflevel0.physicalcpu", "hw.physicalcpu")
@@ -292,7 +292,7 @@ class LlamaBackend:
         params.n_ctx = self.n_ctx * config.n_sessions
         params.n_seq_max = config.n_sessions
         params.n_batch = params.n_ubatch = self.n_batch
-        params.n_threads = params.n_threads_batch = config.n_threads or _physical_cores()
+        params.n_threads = params.n_threads_batch = config.n_threads or physical_cores()
         flash = config.flash_attn
         automatic = llama.LLAMA_FLASH_ATTN_TYPE_AUTO if has_gpu else 0
         params.flash_attn_type = automatic if flash is None else int(flash)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -24,16 +25,28 @@ def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_terminal_chat_answers_and_leaves_at_the_end_of_input(tiny_gguf: Path) -> None:
-    done = run(
-        *("-m", "duplex_local", "--model", str(tiny_gguf), "--slice-s", "0.2", "--seed", "1"),
-        stdin="hello there\n",
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    first, hint, *answer = done.stdout.splitlines()
-    assert first == "tiny F32 on CPU."
-    assert "Ctrl-C" in hint
-    assert "".join(answer) != ""
+def test_the_terminal_chat_answers_and_ctrl_c_twice_leaves(tiny_gguf: Path) -> None:
+    arguments = ["-m", "duplex_local", "--model", str(tiny_gguf), "--slice-s", "0.2"]
+    with subprocess.Popen(
+        [sys.executable, *arguments, "--seed", "1"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+    ) as chat:
+        assert chat.stdin and chat.stdout and chat.stderr
+        assert chat.stdout.readline() == b"tiny F32 on CPU.\n"
+        assert b"Ctrl-C" in chat.stdout.readline()
+        chat.stdin.write(b"hello there\n")
+        chat.stdin.flush()
+        assert chat.stdout.read(1) != b""  # the random model says something
+        chat.send_signal(signal.SIGINT)  # stops the reply
+        chat.send_signal(signal.SIGINT)  # leaves; two signals at once may arrive as one
+        while chat.poll() is None:
+            chat.send_signal(signal.SIGINT)
+            chat.stdout.read(1)
+        assert chat.returncode == 130
+        assert chat.stderr.read() == b"stopped\n"
 
 
 @pytest.mark.parametrize(
