@@ -102,6 +102,7 @@ def _chat(engine: Engine, config: SessionConfig) -> None:
         nonlocal last_s
         now_s = time.monotonic()
         if now_s - last_s < _TWICE_S:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a third must not disturb the leaving
             raise KeyboardInterrupt
         last_s = now_s
         conversation.stop()

@@ -144,6 +144,11 @@ class History:
         return [pair for pair, _ in self._pairs]
 
     @property
+    def last(self) -> SlicePair | None:
+        """The newest closed pair."""
+        return self._pairs[-1][0] if self._pairs else None
+
+    @property
     def is_open(self) -> bool:
         return self._open is not None
 

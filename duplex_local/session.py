@@ -124,9 +124,10 @@ class Session:
         """True while the model is in the middle of saying something, also between slices."""
         if self._run is not None and (self._run.reply or self._run.user):
             return bool(self._run.reply.strip())
-        pairs = self._history.pairs
-        unfinished = self._history.active and bool(pairs) and pairs[-1].end is not ReplyEnd.CUT
-        return unfinished and bool(pairs[-1].reply.strip())
+        last = self._history.last
+        if last is None or not self._history.active or last.end is ReplyEnd.CUT:
+            return False
+        return bool(last.reply.strip())
 
     # -- what the user does ---------------------------------------------------------------
 
