@@ -148,10 +148,6 @@ class History:
         """The newest closed pair."""
         return self._pairs[-1][0] if self._pairs else None
 
-    @property
-    def is_open(self) -> bool:
-        return self._open is not None
-
     def ids(self) -> list[int]:
         """The ids the model must have seen by now."""
         ids = [self._codec.bos]
