@@ -2,8 +2,9 @@
 
 Words leave the box for the model every slice, while the user goes on typing; nothing may be lost,
 said twice or torn apart. The page and the engine both hold the text, and their messages cross, so
-each side names what it has seen: the page its `revision` (inputs may overtake each other) and how
-many characters it has removed (`n_taken`), the engine how many it has taken.
+each side says what it has seen: the page numbers its inputs (`revision`, they may overtake each
+other), and both count the characters that have left the box, by words taken or by Enter
+(`n_taken`). The difference of the two counts is what the page does not know yet.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class Draft:
         self._text = ""
         self._revision = -1
         self._n_taken = 0
+        self._n_page = 0  # the page's count, as last heard
         self._tail = ""  # the last characters taken, to recognise them in a page that lags
 
     def update(self, text: str, revision: int, n_taken: int) -> bool:
@@ -54,7 +56,7 @@ class Draft:
         with self._lock:
             if revision <= self._revision:
                 return False
-            self._revision = revision
+            self._revision, self._n_page = revision, n_taken
             self._text = self._without_taken(text, n_taken)
             return True
 
@@ -62,8 +64,9 @@ class Draft:
         """The user sent `text`, the whole box. Returns what of it has not been said."""
         with self._lock:
             rest = self._without_taken(text, n_taken)
+            self._n_taken += len(rest)
             if revision > self._revision:
-                self._revision = revision
+                self._revision, self._n_page = revision, n_taken + len(text)
                 self._text = ""
             return rest
 
@@ -77,6 +80,8 @@ class Draft:
     def take_words(self) -> str:
         """Take every whole word from the front; a word still being typed stays."""
         with self._lock:
+            if self._n_page > self._n_taken:
+                return ""  # typed after an Enter that was overtaken and comes any moment
             borders = list(_BORDER.finditer(self._text))
             n_chars = borders[-1].end() if borders else 0
             words, self._text = self._text[:n_chars], self._text[n_chars:]
@@ -95,7 +100,7 @@ class Draft:
             return not self._text.strip()
 
     @property
-    def taken(self) -> tuple[int, str]:
-        """How many characters were taken in all, and the last of them."""
+    def n_taken(self) -> int:
+        """Characters that have left the box since the beginning."""
         with self._lock:
-            return self._n_taken, self._tail
+            return self._n_taken

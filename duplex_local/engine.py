@@ -144,7 +144,8 @@ class Conversation:
         """The text box now holds `text`. A reply that is running ends here.
 
         revision: grows with every input; older ones that arrive late are dropped.
-        n_taken: characters the page has removed from the box on `DraftTaken` events.
+        n_taken: characters that have left the box, as the page counts them: those it sent, and
+            those it removed on `DraftTaken` events.
         """
         if self._is_too_long(text):
             return
@@ -160,13 +161,15 @@ class Conversation:
         cut = self._outbox.cut()
         self._to_session(lambda session, now_s: session.interrupt(cut, now_s, by_stop=by_stop))
 
-    def send(self, text: str, revision: int = 0, n_taken: int = 0) -> None:
-        """The user pressed Enter: `text`, all that stands in the box, is said at once."""
-        if self._is_too_long(text):
-            return
+    def send(self, text: str, revision: int = 0, n_taken: int | None = None) -> None:
+        """The user pressed Enter: `text`, all that stands in the box, is said at once.
+
+        n_taken: as for `type`, before this message; None when there is no box that lives.
+        """
         with self._lock:
-            rest = self._draft.send(text, revision, n_taken)
-            if rest.strip():
+            count = self._draft.n_taken if n_taken is None else n_taken
+            rest = self._draft.send(text, revision, count)
+            if rest.strip() and not self._is_too_long(rest):
                 self._interrupt(by_stop=False)
                 self._to_session(lambda session, now_s: session.send(rest, now_s))
 

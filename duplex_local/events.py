@@ -86,10 +86,10 @@ class SliceChanged(Event):
 
 @dataclass(frozen=True)
 class DraftTaken(Event):
-    """Words left the text box for the model.
+    """The words `text` left the text box for the model.
 
-    n_taken: characters taken from the box since the conversation began.
-    text: the last of them, at least those taken since the previous event.
+    n_taken: characters that have left the box since the beginning, by Enter or as words. A page
+    counts the same way, and removes from the front of its box what it has not counted yet.
     """
 
     n_taken: int

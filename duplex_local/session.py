@@ -223,8 +223,7 @@ class Session:
             return [part for message in messages for part in in_slices(message)]
         words = self._draft.take_words()
         if words:
-            n_taken, tail = self._draft.taken
-            self._say(DraftTaken, n_taken=n_taken, text=tail[-len(words) - 1000 :])
+            self._say(DraftTaken, n_taken=self._draft.n_taken, text=words)
         return in_slices(clean(words))
 
     def _listen_on(self, part: str) -> None:

@@ -18,14 +18,14 @@ GREEDY = SessionConfig(slice_s=0.3, sampling=SamplingConfig(temperature=0.0))
 
 
 def until(conversation: Conversation, wanted: Callable[[Event], bool]) -> list[Event]:
-    """Take events up to the first `wanted` one."""
+    """Take events until a `wanted` one is among them."""
     events: list[Event] = []
     end_s = time.monotonic() + 30
     while time.monotonic() < end_s:
-        for event in conversation.take(timeout_s=1.0):
-            events.append(event)
-            if wanted(event):
-                return events
+        taken = conversation.take(timeout_s=1.0)
+        events += taken  # all of them: what was taken was shown
+        if any(map(wanted, taken)):
+            return events
     raise AssertionError(f"it never came: {events}")
 
 

@@ -72,7 +72,7 @@ class User:
 
     def type(self, text: str) -> None:
         self._revision += 1
-        self.draft.update(text, self._revision, self.draft.taken[0])
+        self.draft.update(text, self._revision, self.draft.n_taken)
         self.session.interrupt(self.outbox.cut(), self.world.now_s, by_stop=False)
 
     def send(self, text: str) -> None:

@@ -10,13 +10,11 @@ import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from duplex_local.config import EngineConfig, SessionConfig
+from duplex_local.config import DEFAULT_MODEL, EngineConfig, SessionConfig
 from duplex_local.errors import ConfigError, DuplexError, ModelFileError, exit_with_one_line
 
 if TYPE_CHECKING:
     from ui.tabs import Engine
-
-DEFAULT_MODEL = Path("models/demo-Q8_0.gguf")
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -25,6 +23,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
     parser.add_argument("--port", type=int, default=7860, help="default: %(default)s")
     parser.add_argument("--slice-s", type=float, default=2.0, help="default: %(default)s")
+    parser.add_argument("--n-ctx", type=int, default=2048, help="tokens of context a tab has")
+    parser.add_argument("--tabs", type=int, default=4, help="tabs at once; each costs memory")
     parser.add_argument("--no-browser", action="store_true", help="open no browser window")
     return parser.parse_args(arguments)
 
@@ -75,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
     warn_if_open(options.host)
     from duplex_local.engine import Engine
 
-    with Engine(EngineConfig(model=model)) as engine:
+    with Engine(EngineConfig(model=model, n_ctx=options.n_ctx, n_sessions=options.tabs)) as engine:
         serve(engine, config, options)
     return 0
 

@@ -50,6 +50,7 @@ function makeBox(root, tell) {
     if (!area.value.trim()) return;
     const box = content();
     sent = { text: box.text, heard };
+    nTaken += Array.from(box.text).length; // sent characters have left the box, too
     area.value = "";
     fit();
     tell("sent", box);

@@ -138,13 +138,10 @@ class View:
         self.said = self.refusal = self.failure = ""
         self._clear_rows()
 
-    def _take_words(self, text: str, n_taken: int) -> None:
-        n_new = n_taken - self.n_taken
-        if n_new > 0:
-            words = text[-n_new:]
-            self.n_taken = n_taken
-            self.taken_tail = (self.taken_tail + words)[-_TAIL_CHARS:]
-            self.said = (self.said + words)[-_TAIL_CHARS:]
+    def _take_words(self, words: str, n_taken: int) -> None:
+        self.n_taken = n_taken
+        self.taken_tail = (self.taken_tail + words)[-_TAIL_CHARS:]
+        self.said = (self.said + words)[-_TAIL_CHARS:]
 
     def _put_slice(self, event: SliceChanged) -> None:
         index = event.index

@@ -52,7 +52,7 @@ class FakeConversation:
         self._record("type", text, revision, n_taken)
         self.draft.update(text, revision, n_taken)
 
-    def send(self, text: str, revision: int = 0, n_taken: int = 0) -> None:
+    def send(self, text: str, revision: int = 0, n_taken: int | None = None) -> None:
         with self._changed:
             self.heard += self.draft.send(text, revision, n_taken)
         self._record("send", text, revision, n_taken)
@@ -107,8 +107,7 @@ class FakeConversation:
         if words:
             with self._changed:
                 self.heard += words
-            n_taken, tail = self.draft.taken
-            self.tell(DraftTaken(0, 0.0, n_taken, tail[-len(words) - 1000 :]))
+            self.tell(DraftTaken(0, 0.0, self.draft.n_taken, words))
         return words
 
     def say(self, index: int, user: str, reply: str, end: ReplyEnd | None = None, **more) -> None:
