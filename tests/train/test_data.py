@@ -1,0 +1,141 @@
+"""What the generator of training conversations promises. No torch needed."""
+
+from __future__ import annotations
+
+import random
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from duplex_local.protocol import FINISHED_WITHIN
+from train.knowledge import topics
+from train.packing import IGNORED, Generator, flatten, pack
+from train.requests import Speaker
+from train.speech import MOST_TOKENS, Speech, next_chunk
+from train.utterance import slices
+from train.vocabulary import write_vocabulary
+from train.wording import load
+
+LENGTH = 1024
+
+
+@pytest.fixture(scope="module")
+def vocabulary(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("vocabulary")
+    write_vocabulary(folder, None, seed=0)
+    return folder
+
+
+@pytest.fixture
+def generator(vocabulary):
+    return Generator(vocabulary, None, seed=4)
+
+
+def test_rows_are_the_ids_the_engine_would_feed(generator):
+    for _ in range(30):
+        script = generator.transcript(LENGTH)
+        script.history.hear("and now")  # prunes what the next slice would not see
+        fed = script.history.ids()
+        rows = [token for row in script.rows for token in row.ids]
+        assert fed[: len(rows)] == rows
+
+
+def test_silent_idle_slices_are_branches_only(generator):
+    idle = generator.codec.idle
+    silent = [*generator.codec.encode("<用户>"), idle, *generator.codec.encode("<AI>"), idle]
+    n_branches = 0
+    for _ in range(30):
+        for row in generator.transcript(LENGTH).rows:
+            assert row.ids[: len(silent)] != silent
+            n_branches += len(row.branches)
+    assert n_branches > 30
+
+
+def test_reply_slices_fit_and_only_the_last_says_finished(vocabulary):
+    codec = Generator(vocabulary, None, seed=0).codec
+    for topic in topics():
+        speech = Speech(topic.about(), topic)
+        while not speech.is_over:
+            chunk = next_chunk(speech.rest, codec.count)
+            n_sampled = codec.count(chunk) + 1
+            speech = speech.said(len(chunk))
+            assert n_sampled <= MOST_TOKENS + 1
+            assert n_sampled > FINISHED_WITHIN or speech.is_over, chunk
+
+
+def test_a_cut_answer_goes_on_with_the_broken_word():
+    speech = Speech("Mars is the red planet.")
+    assert speech.cut(8).rest == " the red planet." == speech.cut(7).rest
+    assert speech.cut(3).rest == "Mars is the red planet."
+    assert speech.cut(4).rest == " is the red planet."
+
+
+def test_a_side_answer_returns_to_where_it_was():
+    speech = Speech("Mars is the red planet.", "Mars").said(11)
+    side = speech.after("Two plus two is four.", "Mars")
+    assert side.text == "Two plus two is four. Back to Mars: red planet."
+    assert side.said(36).subject().rest == speech.said(36 - side.join).rest
+
+
+@pytest.mark.parametrize("mode", ["spoken", "typed", "mixed"])
+def test_no_slice_ends_where_a_shorter_request_is_complete(mode):
+    speaker = Speaker(load(False), random.Random(1))
+    for _ in range(300):
+        request = speaker.about()
+        ends = np.cumsum(
+            [len(piece.text.split()) for piece in slices(request.said, speaker.rng, mode)]
+        )
+        waiting = [end for end in ends.tolist() if end < request.said.done]
+        assert not set(waiting) & request.said.closed
+
+
+def test_a_request_inside_a_longer_one_is_known_as_such():
+    speaker = Speaker(load(None), random.Random(1))
+    said = speaker.build([("what is", "c"), ("glass", "x"), ("made of", "c")])
+    assert said.closed == {3}
+    assert speaker.build([("stop", "c"), ("talking", "c")]).closed == {1}
+
+
+def test_every_topic_has_an_opening_that_names_it_and_facts_that_can_be_asked():
+    asked = load(None).questions
+    assert len(topics()) >= 150
+    for topic in topics():
+        assert topic.opening.endswith(".")
+        assert 2 <= topic.about().count(".") <= 14
+        if topic.kind in ("howto", "story"):
+            continue
+        assert topic.opening.startswith(topic.subject), topic.subject
+        assert len(topic.facts) >= 2, topic.subject
+        for key in topic.facts:
+            assert asked[topic.kind, key], (topic.subject, key)
+            assert topic.name.lower() in topic.fact(key).lower(), topic.fact(key)
+
+
+def test_stories_last_eight_slices(vocabulary):
+    count = Generator(vocabulary, None, seed=0).codec.count
+    stories = [topic for topic in topics() if topic.kind == "story"]
+    assert len(stories) >= 5
+    assert all(count(topic.about()) >= 80 for topic in stories)
+
+
+def test_held_out_wordings_are_never_trained():
+    trained, held_out = load(False), load(True)
+    for name in ("verbs", "questions", "stop", "backchannel", "greeting"):
+        assert held_out[name] and not set(trained[name]) & set(held_out[name])
+
+
+def test_the_same_seed_gives_the_same_rows(vocabulary):
+    one, two = (list(islice(pack(Generator(vocabulary, None, seed), LENGTH), 3)) for seed in (5, 5))
+    assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
+    other = next(pack(Generator(vocabulary, None, 6), LENGTH))
+    assert not np.array_equal(one[0], other)
+
+
+def test_labels_are_the_next_token_of_the_same_chain(generator):
+    ids, labels, positions, branch = flatten(generator.transcript(LENGTH))
+    learned = labels != IGNORED
+    assert learned.mean() > 0.1
+    at = np.flatnonzero(learned & (np.arange(len(ids)) < len(ids) - 1))
+    assert (labels[at] == ids[at + 1]).all() and (branch[at] == branch[at + 1]).all()
+    assert (np.diff(positions[branch == 0]) == 1).all()

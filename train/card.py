@@ -1,0 +1,133 @@
+"""The model card, written from the figures of the run, so that its numbers are the model's."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from textwrap import fill
+
+from train.knowledge import topics
+from train.wording import HELD_OUT_EVERY
+
+__all__ = ["write_card"]
+
+MEANING = {
+    "HOLD": "silent while a request is unfinished (whole conversations)",
+    "PAUSE": "silent in a pause inside a request (whole conversations)",
+    "GO@0": "answers in the slice that completes the request",
+    "GO@1": "answers in that slice or the next",
+    "DESCRIBE": "the whole of a topic, right to the letter",
+    "FACT": "one fact, right to the letter",
+    "CORR": 'corrected inside the request ("mars no i mean saturn"): right to the letter',
+    "SUM": "sums, differences and products up to ten",
+    "COUNT": "counting",
+    "SOCIAL": "greetings, thanks, who are you",
+    "OOD": "an unknown thing is refused",
+    "OOD fact": "an unknown fact about a known topic is refused",
+    "REAL": "requests in real people's words: the right answer or refusal",
+    "END": "silent after the end",
+    "STOP": 'after "stop": three words at most, then five silent slices',
+    "GO ON": 'after that, "go on" resumes and ends the answer exactly',
+    "YIELD": 'silent after "wait"',
+    "BC": 'carries on through "uh-huh"',
+    "BC exact": "and the answer stays exact to its end",
+    "SIDE": "a side question is answered",
+    "BACK": "and the old answer is resumed and ended",
+    "BACK exact": "at exactly the place where it was",
+    "MEANT": '"no, I meant X": X, right to the letter',
+    "RESET": "another topic takes over, right to the letter",
+    "SHORTER": '"shorter please"',
+    "REPEAT": '"say that again"',
+    "ABANDON": "silent after half a request",
+}
+CARD = """---
+license: apache-2.0
+language: en
+---
+# duplex-local demo model
+
+A tiny model for trying duplex conversation without a download: it listens and speaks in slices of
+two seconds, waits for the end of a request, and can be interrupted. It has the architecture and
+the file format of MiniCPM-duplex, and none of its weights.
+
+* {parameters:,} parameters, {size_bytes:,} bytes (bfloat16); a sentencepiece vocabulary of its own
+  of {vocab_size:,} pieces; {layers} layers; up to {positions:,} positions.
+* Trained from scratch on {tokens:,} tokens in {steps:,} steps{wordings}. Loss on held-out
+  conversations: {validation_loss:.4f}.
+
+## What it knows
+{n_topics} topics:
+{kinds}.
+
+It counts, adds, subtracts and multiplies numbers up to ten, greets, tells who it is, and
+says so when it does not know. Its answers are sentences learned by heart; it does not reason and
+knows nothing else.
+
+## Data
+* Conversations simulated by `train/`: the facts in `train/knowledge/` and the wordings in
+  `train/wording/` were written for this project (Apache-2.0).
+{data}
+
+## How well it works
+Greedy, with the weights as stored, one run, one seed. *Held out* are wordings that training never
+saw: every {every}th of each list, and the validation parts of the real utterances. They come from
+the same hand as the others, so real users will be understood less often. In brackets the number of
+cases and a 95 % Wilson interval.
+
+| check | meaning | trained wordings | held-out wordings |
+|---|---|---|---|
+{table}
+
+## Limits
+English only. Unfamiliar wording may meet silence or a wrong answer. Timing was learned from
+synthetic conversations made by one set of rules. Text in capitals is understood less well.
+
+## Make it again
+`python -m train{options}`: see `python -m train --help`. Training needs torch
+(`pip install -e '.[train]'`); the device is found.
+"""
+REAL = """* CLINC150, training part: Larson et al. 2019, "An Evaluation Dataset for Intent
+  Classification and Out-of-Scope Prediction", clinc/oos-eval, CC BY 3.0.
+* Disfl-QA, training part: Gupta et al. 2021, google-research-datasets/Disfl-QA, CC BY 4.0.
+
+  Both give real wordings of requests only; the answers are the project's own."""
+PLURAL = {"body": "parts of the body", "space": "things in space", "nature": "things in nature",
+          "city": "cities", "country": "countries", "story": "stories", "person": "people",
+          "howto": "how-tos", "food": "dishes"}  # fmt: skip
+
+
+def write_card(out: Path, figures: dict, real: bool) -> None:
+    """Write README.md into the checkpoint folder."""
+    counts = Counter(topic.kind for topic in topics())
+    kinds = ", ".join(f"{n} {PLURAL.get(kind, kind + 's')}" for kind, n in counts.items())
+    card = CARD.format(
+        **{name: figures[name] for name in NUMBERS},
+        wordings="" if figures["held_out_kept"] else ", all wordings included",
+        n_topics=len(topics()),
+        kinds=fill(kinds, 96),
+        data=REAL if real else "* No real utterances: `--data` was not given.",
+        every=HELD_OUT_EVERY,
+        table="\n".join(_rows(figures)),
+        options=" --data DIR" if real else "",
+    )
+    (out / "README.md").write_text(card)
+
+
+NUMBERS = ("parameters", "size_bytes", "vocab_size", "layers", "positions", "tokens", "steps",
+           "validation_loss")  # fmt: skip
+
+
+def _rows(figures: dict) -> list[str]:
+    sides = [figures["trained wordings"], figures["held-out wordings"]]
+    return [
+        f"| {name} | {meaning} | {_cell(sides[0].get(name))} | {_cell(sides[1].get(name))} |"
+        for name, meaning in MEANING.items()
+        if any(name in side for side in sides)
+    ]
+
+
+def _cell(rate: dict | None) -> str:
+    if rate is None:
+        return "-"
+    value, low, high = (100 * rate[name] for name in ("value", "low", "high"))
+    return f"{value:.1f} % ({rate['n']}; {max(low, 0):.1f}-{high:.1f})"

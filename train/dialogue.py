@@ -1,0 +1,257 @@
+"""The dialogue simulator: a user who asks, interrupts and falls silent, and how to answer that.
+
+* Words like "uh-huh" while the model speaks change nothing; "wait" and the beginning of a request
+  make it fall silent; "stop" gets "Okay.".
+* A new request replaces the old answer. A short side question is answered, and then the old answer
+  goes on where it was. "Go on" and "back to X" resume an answer that was left.
+"""
+
+from __future__ import annotations
+
+from train.answers import Request
+from train.floor import ACK
+from train.knowledge import Topic
+from train.repairs import ENOUGH_LEFT, Repairs
+from train.requests import Speaker
+from train.speech import Speech
+from train.transcript import CachedCodec, Transcript
+from train.utterance import Utterance, slices
+
+__all__ = ["Dialogue"]
+
+NO_RETURN = ("social", "sum", "kind", "ood", "short")
+# Backchannels that ask the model to speak when it is silent.
+SPEAKS = frozenset(
+    "go on|continue|keep going|and then|tell me more|carry on|please continue|thanks|thank you|"
+    "sounds good".split("|")
+)
+
+
+class Dialogue(Repairs):
+    """One conversation. `play` fills `self.script` with slices."""
+
+    eagerness = 0.2  # how often the user breaks in, a slice
+
+    def __init__(self, codec: CachedCodec, speaker: Speaker, real: list[Request]) -> None:
+        super().__init__(codec, speaker)
+        self.real = real
+
+    def play(self, n_tokens: int) -> Transcript:
+        """Go on until there are about `n_tokens` ids."""
+        while self.script.n_tokens < n_tokens:
+            if self.is_speaking:
+                self.while_speaking()
+            else:
+                self.while_silent()
+        return self.script
+
+    def while_speaking(self) -> None:
+        rng = self.rng
+        if rng.random() > self.eagerness:
+            self.silence()
+            return
+        acts = {
+            self.backchannel: 26, self.side: 26, self.stop: 12, self.wait: 8, self.reset: 12,
+            self.meant: 9, self.shorter: 4, self.repeat: 4, self.social_aside: 2,
+            self.return_to: 4, self.abandon: 3, self.stop_button: 2, self.false_alarm: 2,
+        }  # fmt: skip
+        rng.choices(list(acts), list(acts.values()))[0]()
+
+    def while_silent(self) -> None:
+        rng = self.rng
+        self.eagerness = rng.choice((0.0, 0.1, 0.2, 0.35))
+        resume = 30 if self.left is not None and not self.left.is_over else 2
+        acts = {
+            self.ask: 62, self.follow_up: 8 if self._topic() else 0, self.go_on: resume,
+            self.late_backchannel: 4, self.abandon: 4, self.repeat: 2, self.shorter: 2,
+            self.meant: 4, self.stop: 1, self.return_to: 6, self.quiet: 3, self.thanks: 2,
+        }  # fmt: skip
+        rng.choices(list(acts), list(acts.values()))[0]()
+
+    def request(self) -> Request:
+        """Any request."""
+        rng, speaker = self.rng, self.speaker
+        roll = rng.random()
+        topic = rng.choice(speaker.topics)
+        if roll < 0.30:
+            return speaker.about(topic)
+        if roll < 0.36:
+            return speaker.corrected()
+        if roll < 0.58:
+            return speaker.fact(topic, rng.choice(list(topic.facts))) if topic.facts else (
+                speaker.about(topic))  # fmt: skip
+        if roll < 0.66:
+            return speaker.sum()
+        if roll < 0.69:
+            return speaker.count()
+        if roll < 0.76:
+            names = "greeting how_are_you who_are_you who_made_you what_can_you_do praise goodbye"
+            return speaker.social(rng.choice([*names.split(), "joke", "sorry"]))
+        if roll < 0.82:
+            return speaker.stranger()
+        if roll < 0.84:
+            return speaker.unanswerable(topic)
+        if roll < 0.86:
+            return speaker.is_kind(topic)
+        if roll < 0.88:
+            return speaker.story(self._topic())
+        return rng.choice(self.real) if self.real else speaker.stranger()
+
+    def ask(self) -> None:
+        request = self.request()
+        self.utter(request.said, request.answer)
+
+    def follow_up(self) -> None:
+        """A question about what was just talked about: "how big is it"."""
+        topic = self._topic()
+        if topic is None or not topic.facts:
+            return
+        request = self._follow_up(topic)
+        self.utter(request.said, request.answer)
+
+    def _follow_up(self, topic: Topic, intro: str = "") -> Request:
+        return self.speaker.fact(topic, self.rng.choice(list(topic.facts)), topic.pronoun, intro)
+
+    def thanks(self) -> None:
+        request = self.speaker.social("thanks")
+        self.utter(request.said, request.answer, mode="whole")
+
+    def backchannel(self) -> None:
+        said = self.speaker.phrase("backchannel")
+        self.barge_in()
+        self.script.hear(slices(said, self.rng, "whole")[0].text)
+        self.speak()
+
+    def late_backchannel(self) -> None:
+        """An "okay" after the end gets silence. After a question, a "yes" is an answer."""
+        rng = self.rng
+        asked = self.last is not None and self.last.text.endswith("?")
+        if asked:
+            request = self.speaker.social("yes")
+            self.utter(request.said, request.answer, mode="whole")
+            return
+        if self.left is not None:
+            return
+        text = rng.choice([p for p in self.speaker.wording["backchannel"] if p not in SPEAKS])
+        self.utter(self.speaker.build([(text, "c")]), None, mode="whole")
+        self.silence()
+
+    def abandon(self) -> None:
+        """A request that is never finished."""
+        rng = self.rng
+        said = self.speaker.phrase("abandon")
+        if rng.random() < 0.3:  # a real request without its end
+            whole = self.speaker.about().said
+            first = min(whole.names, default=1)
+            words = whole.words[: max(1, first)]
+            said = Utterance(words, len(words), closed=whole.closed)
+            if " ".join(words) in self.speaker.cores.whole:
+                return
+        said.finished = False
+        self.utter(said, None)
+        if not self.silence():
+            return
+        for _ in range(rng.randint(0, 2)):
+            self.silence()
+
+    def quiet(self) -> None:
+        for _ in range(3):
+            self.silence()
+
+    def stop(self) -> None:
+        said = self.speaker.phrase("stop")
+        if self.rng.random() < 0.25:
+            said = self.speaker.phrase("stop", self.rng.choice(("okay", "please", "no", "wait")))
+        mode = self.rng.choice(("whole", "whole", "whole", "typed"))
+        self.utter(said, Speech("Okay.", None, ACK), mode=mode)
+        for _ in range(self.rng.randint(0, 2)):
+            self.silence()
+
+    def wait(self) -> None:
+        """After "wait" the model is silent; then perhaps comes what was wanted, or "go on"."""
+        self.utter(self.speaker.phrase("wait"), None, mode="whole")
+        kept = self.left
+        if self.rng.random() < 0.4:
+            self.silence()
+        roll = self.rng.random()
+        if roll < 0.35 and kept is not None and kept.about is not None:
+            self._meant(kept, self.rng.choice(self.speaker.wording["meant"]))
+        elif roll < 0.6 and kept is not None:
+            self.go_on()
+        elif roll < 0.9:
+            self.ask()
+
+    def reset(self) -> None:
+        """Another request takes over."""
+        rng, speaker = self.rng, self.speaker
+        topic = rng.choice(speaker.topics)
+        marked = rng.random() < 0.55
+        whole = rng.random() < 0.7 or not topic.facts
+        if rng.random() < 0.12:
+            request = self.request()
+            self.utter(request.said, request.answer)
+            return
+        request = (
+            speaker.about(topic) if whole else speaker.fact(topic, rng.choice(list(topic.facts)))
+        )
+        if not whole and not marked and self._topic() is topic:
+            return
+        if marked:
+            self._prefix(request, rng.choice(speaker.wording["reset"]))
+        self.utter(request.said, request.answer)
+
+    def side(self) -> None:
+        """A short question; then the old answer goes on."""
+        rng, speaker = self.rng, self.speaker
+        assert self.now is not None
+        main = self.now.subject()
+        name = _label(main)
+        if name is None or len(main.rest) < ENOUGH_LEFT:
+            return
+        topic = main.about if isinstance(main.about, Topic) else None
+        intro = rng.choice(speaker.wording["side"])
+        roll = rng.random()
+        if roll < 0.35 and topic and topic.facts:
+            request = self._follow_up(topic, intro if rng.random() < 0.5 else "")
+        elif roll < 0.5 and topic and topic.facts:
+            request = speaker.fact(topic, rng.choice(list(topic.facts)))
+        elif roll < 0.72:
+            request = speaker.sum(intro if rng.random() < 0.5 else "")
+        elif roll < 0.78:
+            request = speaker.stranger()
+            self._prefix(request, intro)
+        else:
+            other = rng.choice(speaker.topics)
+            if not other.facts:
+                return
+            request = speaker.fact(other, rng.choice(list(other.facts)), intro=intro)
+        side = request.answer.text
+        self.utter(request.said, lambda: (self.left or main).after(side, name))
+
+    def stop_button(self) -> None:
+        """No words at all: the reply is cut and the model sleeps."""
+        self._cut()
+        self.yield_floor()
+        self.script.sleep()
+
+    def false_alarm(self) -> None:
+        """A key was pressed, and nothing came of it: the answer goes on."""
+        self._cut()
+        if self.script.history.pairs[-1].reply:
+            self.silence()
+        else:
+            self.yield_floor()
+            self.script.sleep()
+
+    def social_aside(self) -> None:
+        """A "who are you" in the middle is answered, and the old answer is left."""
+        names = ("how_are_you", "who_are_you", "what_can_you_do", "joke", "goodbye")
+        request = self.speaker.social(self.rng.choice(names))
+        self.utter(request.said, request.answer)
+
+
+def _label(speech: Speech) -> str | None:
+    """How to come back to it, None for what is not worth it."""
+    if isinstance(speech.about, Topic) and speech.intent not in NO_RETURN:
+        return speech.about.name
+    return speech.about if isinstance(speech.about, str) else None

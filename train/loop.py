@@ -1,0 +1,280 @@
+"""The training loop: AdamW, a warm-up, a constant rate and a linear fall (WSD), by the clock."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from tqdm import tqdm
+
+from train.model import MiniCPM, ModelConfig
+from train.optimizer import build
+from train.packing import Generator, pack
+
+__all__ = ["LoopConfig", "find_device", "train"]
+
+WARMUP_STEPS = 200
+FALL_FROM = 0.55  # share of the time after which the rate falls
+LOWEST = 0.01  # the last rate, as a share of the highest
+N_VALIDATION_ROWS = 16
+AVERAGE_KEEPS = 0.99
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """minutes: wall clock of the training itself. rows: a batch, each of `length` tokens."""
+
+    minutes: float
+    rows: int
+    length: int = 1024
+    rate: float = 3e-3
+    weight_decay: float = 0.1
+    seed: int = 0
+    held_out: bool | None = False  # False: the training side of the wordings; None: all of them
+    save_every_s: float = 120.0
+
+
+class Rows(IterableDataset):
+    """Packed rows without end; every worker has a seed of its own."""
+
+    def __init__(
+        self, vocabulary: Path, data: Path | None, seed: int, length: int, held_out: bool | None
+    ) -> None:
+        self.arguments = vocabulary, data, seed, length, held_out
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        vocabulary, data, seed, length, held_out = self.arguments
+        worker = get_worker_info()
+        seed = seed * 1000 + (worker.id if worker else 999)
+        return pack(Generator(vocabulary, data, seed, held_out), length)
+
+
+def find_device() -> torch.device:
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+class Masks:
+    """Who sees whom: earlier tokens of the same conversation, its history and the own branch."""
+
+    def __init__(self, rows: int, length: int, device: torch.device) -> None:
+        self.flex = device.type == "cuda"
+        self.size = rows, length
+        self.earlier = torch.ones(length, length, dtype=torch.bool, device=device).tril()
+        self.talk = torch.zeros(rows, length, dtype=torch.int32, device=device)
+        self.branch = torch.zeros(rows, length, dtype=torch.int32, device=device)
+        if self.flex:
+            from torch.nn.attention.flex_attention import create_block_mask
+
+            self.create = torch.compile(create_block_mask)
+
+    def _sees(self, b, h, q, k):
+        same = self.talk[b, q] == self.talk[b, k]
+        return (q >= k) & same & (
+            (self.branch[b, k] == 0) | (self.branch[b, k] == self.branch[b, q])
+        )  # fmt: skip
+
+    def __call__(self, batch: torch.Tensor):
+        """batch: (rows, 5, length)."""
+        self.branch.copy_(batch[:, 3])
+        self.talk.copy_(batch[:, 4])
+        if self.flex:
+            rows, length = self.size
+            return self.create(self._sees, rows, None, length, length, device=self.talk.device)
+        same = self.talk[:, :, None] == self.talk[:, None, :]
+        branch = self.branch[:, None, :]
+        seen = (branch == 0) | (branch == self.branch[:, :, None])
+        return (same & seen & self.earlier).unsqueeze(1)
+
+
+class Trainer:
+    def __init__(self, model: MiniCPM, config: LoopConfig, device: torch.device) -> None:
+        self.model, self.config, self.device = model.to(device), config, device
+        self.body = torch.compile(model) if device.type == "cuda" else model
+        self.masks = Masks(config.rows, config.length, device)
+        self.optimizers = build(model, config.rate, config.weight_decay)
+        self.average = _copy(model)
+        self.n_steps = 0
+
+    def loss(self, batch: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy over what the model chooses. batch: (rows, 5, length)."""
+        chosen = torch.from_numpy(np.flatnonzero(batch[:, 1].numpy() >= 0))
+        batch = batch.to(self.device, non_blocking=True).long()
+        chosen = chosen.to(self.device, non_blocking=True)
+        bf16 = self.device.type == "cuda"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            hidden = self.body(batch[:, 0], batch[:, 2], self.masks(batch))
+            logits = self.model.logits(hidden.flatten(0, 1)[chosen])
+        return F.cross_entropy(logits.float(), batch[:, 1].flatten()[chosen])
+
+    def step(self, batch: torch.Tensor, share: float) -> torch.Tensor:
+        """One update. share: of the time that is over."""
+        fall = 1 - (share - FALL_FROM) / (1 - FALL_FROM) * (1 - LOWEST)
+        rate = self.config.rate * min(1.0, (self.n_steps + 1) / WARMUP_STEPS, max(fall, LOWEST))
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+        loss = self.loss(batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self.model.zero_grad(set_to_none=True)
+        self.n_steps += 1
+        self._average()
+        return loss.detach()
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """A running average of the weights: good at any time, not only after the fall."""
+        keep = min(AVERAGE_KEEPS, 1 - 10 / (self.n_steps + 10))
+        for name, value in self.model.state_dict().items():
+            self.average[name].lerp_(value, 1 - keep)
+
+    @contextmanager
+    def averaged(self) -> Iterator[MiniCPM]:
+        """The model with its averaged weights, for as long as the block runs."""
+        now = _copy(self.model)
+        self.model.load_state_dict(self.average)
+        try:
+            yield self.model
+        finally:
+            self.model.load_state_dict(now)
+
+    def warm_up(self, batches: list[torch.Tensor]) -> None:
+        """Compile everything before the clock starts; without flex attention if it fails."""
+        try:
+            self._try(batches)
+        except Exception as error:
+            if not self.masks.flex:
+                raise
+            tqdm.write(f"flex attention does not work here ({type(error).__name__}): dense masks")
+            torch._dynamo.reset()
+            self.masks.flex = False
+            self._try(batches)
+
+    def _try(self, batches: list[torch.Tensor]) -> None:
+        for _ in range(2):
+            self.loss(batches[0]).backward()
+            self.model.zero_grad(set_to_none=True)
+        self.validate(batches[:1])
+
+    @torch.no_grad()
+    def validate(self, batches: list[torch.Tensor]) -> float:
+        return float(np.mean([self.loss(batch).item() for batch in batches]))
+
+    def save(self, path: Path, spent_s: float) -> None:
+        state = {
+            "model": self.model.state_dict(),
+            "average": self.average,
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "n_steps": self.n_steps,
+            "spent_s": spent_s,
+        }
+        torch.save(state, path.with_suffix(".part"))
+        os.replace(path.with_suffix(".part"), path)
+
+    def load(self, path: Path) -> float:
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.average = state["average"]
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.n_steps = state["n_steps"]
+        return float(state["spent_s"])
+
+
+def keep_memory() -> None:
+    """Let glibc keep freed memory: page faults cost the CPU more than the mathematics (4x)."""
+    with suppress(OSError, AttributeError):
+        libc = ctypes.CDLL(None)
+        for option, value in ((-4, 0), (-1, 2**31 - 1), (-2, 2**28)):
+            libc.mallopt(option, value)  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD
+
+
+def train(
+    config: LoopConfig,
+    model_config: ModelConfig,
+    vocabulary: Path,
+    data: Path | None,
+    work: Path,
+    resume: bool,
+    export: Callable[[MiniCPM], object],
+) -> tuple[MiniCPM, dict]:
+    """Train for `config.minutes`; `export` writes the best model so far, every now and then."""
+    device = find_device()
+    if device.type == "cpu":
+        keep_memory()
+    torch.set_float32_matmul_precision("high")
+    torch.manual_seed(config.seed)
+    model = MiniCPM(model_config)
+    trainer = Trainer(model, config, device)
+    state = work / "state.pt"
+    spent_s = trainer.load(state) if resume and state.is_file() else 0.0
+    batches = _batches(config, vocabulary, data, trainer.n_steps, device)
+    held = pack(Generator(vocabulary, data, config.seed + 77, config.held_out), config.length)
+    validation = [
+        torch.from_numpy(np.stack([next(held) for _ in range(config.rows)]))
+        for _ in range(max(1, N_VALIDATION_ROWS // config.rows))
+    ]
+    trainer.warm_up(validation)
+    best, best_loss = _copy(model), float("inf")
+    total_s, saved_s = config.minutes * 60, spent_s
+    started = time.monotonic() - spent_s
+    bar = tqdm(total=round(total_s), unit="s", mininterval=15, initial=round(spent_s))
+    losses: list[torch.Tensor] = []
+    is_over = False
+    while not is_over:
+        spent_s = time.monotonic() - started
+        is_over = spent_s >= total_s
+        if not is_over:
+            losses.append(trainer.step(next(batches), spent_s / total_s))
+            if trainer.n_steps % 20 == 0:
+                losses[-1].item()  # keeps the clock honest: the device works behind it
+            bar.update(round(spent_s) - bar.n)
+        if is_over or spent_s - saved_s > config.save_every_s:
+            saved_s = spent_s
+            with trainer.averaged():
+                loss = trainer.validate(validation)
+                if loss < best_loss:
+                    best_loss, best = loss, _copy(model)
+                    export(model)
+            trainer.save(state, spent_s)
+            mean = torch.stack(losses).mean().item() if losses else float("nan")
+            losses.clear()
+            n_tokens = trainer.n_steps * config.rows * config.length / 1e6
+            tqdm.write(
+                f"{spent_s:5.0f} s  {n_tokens:.2f} M tokens  loss {mean:.4f}  held {loss:.4f}"
+            )
+    bar.close()
+    model.load_state_dict(best)
+    tokens = trainer.n_steps * config.rows * config.length
+    return model, {"steps": trainer.n_steps, "tokens": tokens, "validation_loss": best_loss}
+
+
+def _batches(
+    config: LoopConfig, vocabulary: Path, data: Path | None, n_steps: int, device: torch.device
+) -> Iterator[torch.Tensor]:
+    """Fresh batches; after a resume other ones than before it."""
+    seed = config.seed + 31 * n_steps
+    rows = Rows(vocabulary, data, seed, config.length, config.held_out)
+    n_workers = max(1, min(15, (os.cpu_count() or 2) - 1))
+    on_gpu = device.type == "cuda"
+    loader = DataLoader(
+        rows, config.rows, num_workers=n_workers, pin_memory=on_gpu, prefetch_factor=4
+    )
+    return iter(loader)
+
+
+def _copy(model: MiniCPM) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}

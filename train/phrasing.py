@@ -1,0 +1,162 @@
+"""How a request is put into words, and which of its beginnings are requests themselves."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from train.knowledge import Topic
+from train.utterance import Utterance
+from train.wording import Wording
+
+__all__ = ["ASKING", "Cores", "Phrasing"]
+
+PLACE_NOUNS = ("planet", "dwarf planet", "city", "country")
+PHRASES = (
+    "greeting how_are_you who_are_you who_made_you what_can_you_do thanks praise goodbye joke "
+    "stop go_on repeat shorter story backchannel yes sorry"
+).split()
+ASKING = frozenset(
+    "what who where when why how which is are do does did can could would will has have any "
+    "may shall whose".split()
+)
+PRONOUNS = ("it", "they", "he", "she")
+
+
+@dataclass(frozen=True)
+class Cores:
+    """whole: phrases that are requests. forms: requests that end in a topic, with X for it."""
+
+    whole: frozenset[str]
+    forms: frozenset[str]
+
+
+def _complete_cores(wording: Wording) -> Cores:
+    whole: set[str] = set()
+    for name in PHRASES:
+        whole |= set(wording[name])
+    forms = {f"{verb} X" for verb in wording["verbs"]} | set(wording["questions"])
+    forms |= {form.text for found in wording.questions.values() for form in found}
+    filled = {
+        f.replace("{be}", be).replace("{do}", do).replace("{s}", s).replace("{have}", h)
+        for f in forms
+        for be, do, s, h in (("is", "does", "s", "has"), ("are", "do", "", "have"))
+    }
+    return Cores(frozenset(whole), frozenset(f for f in filled if f.endswith("X")))
+
+
+class Phrasing:
+    """Builds utterances from one side of the wordings.
+
+    strange: words that the wordings do not have, to disturb them with.
+    """
+
+    def __init__(self, wording: Wording, rng: random.Random, strange: tuple[str, ...] = ()) -> None:
+        self.wording = wording
+        self.rng = rng
+        self.strange = strange or tuple(" ".join(wording["thing"]).split())
+        self.cores = _complete_cores(wording)
+
+    def mention(self, topic: Topic) -> tuple[str, bool]:
+        """A name for the topic and whether it is plural."""
+        rng = self.rng
+        subject = topic.subject.lower()
+        if topic.noun == "task":
+            return rng.choice((*topic.others, subject)), False
+        if topic.noun == "story":
+            return rng.choice((subject, *("the " + other for other in topic.others))), False
+        if topic.noun == "count":
+            one = rng.choice(topic.others)
+            article = "an" if one[0] in "aeiou" else "a"
+            options = ((subject, True), (f"{article} {one}", False), (f"the {one}", False))
+            if rng.random() < 0.1:
+                return one, False
+            return rng.choices(options, (60, 25, 15))[0]
+        if topic.noun == "the":
+            one = rng.choice(topic.others)
+            return rng.choices((f"the {one}", one, one + "s"), (70, 20, 10))[0], False
+        if topic.noun == "proper" and topic.others and topic.others[0] in PLACE_NOUNS:
+            if rng.random() < 0.12:
+                return f"{'the ' if rng.random() < 0.5 else ''}{topic.others[0]} {subject}", False
+            others = [o for o in topic.others[1:] if o]
+            if others and rng.random() < 0.3:
+                return rng.choice(others), False
+            return subject, False
+        if topic.others and rng.random() < 0.3:
+            return rng.choice(topic.others), False
+        return subject, topic.pronoun == "they"
+
+    def build(self, parts: list[tuple[str, str]], question: bool = False) -> Utterance:
+        """An utterance of (text, role) parts; role: `o`pening, `c`ore, `x` topic, `t`ail."""
+        words: list[str] = []
+        fixed: set[int] = set()
+        names: set[int] = set()
+        done = start = 0
+        for text, role in parts:
+            new = text.split()
+            here = range(len(words), len(words) + len(new))
+            if role in "cx":
+                fixed |= set(here)
+                start = start if done else len(words)
+            if role == "x":
+                names |= set(here)
+            words += new
+            if role != "t":
+                done = len(words)
+        said = Utterance(words, done, fixed, names, question=question)
+        said.closed = self.closed(said)
+        return said
+
+    def closed(self, said: Utterance) -> set[int]:
+        """Word counts before the end where the words so far are a request of their own."""
+        closed = set()
+        for end in range(1, said.done):
+            head = said.words[:end]
+            if any(" ".join(head[i:]) in self.cores.whole for i in range(end)):
+                closed.add(end)
+            elif end - 1 in said.names and self._asks(head, said.names):
+                closed.add(end)
+        return closed
+
+    def _asks(self, head: list[str], names: set[int]) -> bool:
+        """`head` ends in a topic: is it a request, like "what is glass" before "made of"?"""
+        first = max(i for i in range(len(head)) if i not in names) if len(names) < len(head) else -1
+        core = " ".join([*head[: first + 1], "X"]).split()
+        return any(" ".join(core[i:]) in self.cores.forms for i in range(len(core)))
+
+    def around(self, core: list[tuple[str, str]], tails: bool = True) -> list[tuple[str, str]]:
+        """Perhaps words before and after a core."""
+        rng, wording = self.rng, self.wording
+        parts = list(core)
+        if rng.random() < 0.22:
+            parts.insert(0, (rng.choice(wording["intros"]), "o"))
+        if tails and rng.random() < 0.2:
+            parts.append((rng.choice(wording["tails"]), "t"))
+        return parts
+
+    def phrase(self, section: str, before: str = "") -> Utterance:
+        """A wording of `section` as an utterance of its own."""
+        text = self.rng.choice(self.wording[section])
+        return self.build([(before, "o"), (text, "c")] if before else [(text, "c")])
+
+    @staticmethod
+    def form(form: str, name: str, plural: bool) -> list[tuple[str, str]]:
+        """Fill a form: X, and the verbs that agree with it."""
+        agree = {
+            "{be}": "are" if plural else "is",
+            "{do}": "do" if plural else "does",
+            "{s}": "" if plural else "s",
+            "{es}": "" if plural else "es",
+            "{have}": "have" if plural else "has",
+            "{their}": "their" if plural else "its",
+        }
+        for mark, text in agree.items():
+            form = form.replace(mark, text)
+        head, x, tail = form.partition("X")
+        if not x:
+            return [(form, "c")]
+        if tail.startswith("'s"):
+            name, tail = name + "'s", tail[2:]
+        role = "c" if name in PRONOUNS else "x"
+        parts = [(head.strip(), "c"), (name, role), (tail.strip(), "c")]
+        return [part for part in parts if part[0]]

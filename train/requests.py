@@ -1,0 +1,244 @@
+"""Requests: what a user may ask, in how many words, and the answer the model should give."""
+
+from __future__ import annotations
+
+import random
+
+from train.answers import (
+    REFUSALS,
+    SOCIAL,
+    Request,
+    answer_sum,
+    counting,
+    number,
+    recipe,
+)
+from train.knowledge import Topic, topics
+from train.phrasing import ASKING, Phrasing
+from train.speech import Speech
+from train.utterance import Utterance
+from train.wording import Form, Wording
+
+__all__ = ["Speaker"]
+
+KINDS = {
+    "animal": "an animal",
+    "food": "a food",
+    "city": "a city",
+    "country": "a country",
+    "instrument": "an instrument",
+    "invention": "an invention",
+    "person": "a person",
+    "plant": "a plant",
+    "sport": "a sport",
+    "space": "something in space",
+}
+PLURALS = {"animal": "animals", "plant": "plants", "food": "food"}
+TASK_QUESTIONS = (
+    "how do i", "how do you", "how can i", "how to", "how would i", "how should i",
+    "what is the best way to", "teach me to", "show me how to", "help me", "i want to",
+    "i need to", "can you help me", "what do i do to", "how does one", "how do people",
+    "what are the steps to", "i'd like to", "i am trying to", "could you help me",
+)  # fmt: skip
+STORY_FORMS = (
+    "tell me the story of", "tell me a story about", "a story about", "the story of",
+    "do you know the story of", "i want to hear the story of", "read me the story of",
+    "tell me", "i'd like the story about", "tell a story about", "how does the story go about",
+    "tell me a tale about", "what happens in the story of", "let me hear the story about",
+)  # fmt: skip
+
+
+class Speaker(Phrasing):
+    """Makes requests at random from one side of the wordings."""
+
+    def __init__(self, wording: Wording, rng: random.Random, strange: tuple[str, ...] = ()) -> None:
+        super().__init__(wording, rng, strange)
+        self.topics = topics()
+        self.stories = [topic for topic in self.topics if topic.kind == "story"]
+
+    def about(self, topic: Topic | None = None) -> Request:
+        """ "Tell me about X", and for tasks and stories their own ways."""
+        rng, wording = self.rng, self.wording
+        topic = topic or rng.choice(self.topics)
+        name, plural = self.mention(topic)
+        if topic.noun == "task":
+            core = self._task(name)
+        elif topic.noun == "story" and rng.random() < 0.8:
+            core = self._story_of(name)
+        elif rng.random() < 0.1:  # words never heard before, but a topic that is known
+            words = rng.choices(self.strange, k=rng.randint(1, 3))
+            link = rng.choice(("about", "on", "of", "me about", ""))
+            core = [(" ".join([*words, link]), "c"), (name, "x")]
+        elif rng.random() < 0.55:
+            core = [(rng.choice(wording["verbs"]), "c"), (name, "x")]
+            if rng.random() < 0.5:
+                core.insert(0, (rng.choice(wording["openers"]), "o"))
+        else:
+            core = self.form(rng.choice(wording["questions"]), name, plural)
+        speech = Speech(topic.about(), topic, "about")
+        question = core[0][0].split()[0] in ASKING
+        return Request(self.build(self.around(core), question), speech)
+
+    def corrected(self) -> Request:
+        """A self-correction, "about Mars, no, I mean Saturn": the second topic counts."""
+        rng = self.rng
+        wrong, right = rng.sample(self.topics, 2)
+        keys = [key for key in wrong.facts if (right.kind, key) in self.wording.questions]
+        if wrong.facts and rng.random() < 0.7:
+            right = rng.choice([t for t in self.topics if t.kind == wrong.kind and t is not wrong])
+            keys = list(wrong.facts)
+        key = rng.choice(keys) if keys and rng.random() < 0.45 else ""
+        if key not in right.facts:
+            key = ""
+        first = (self.fact(wrong, key) if key else self.about(wrong)).said
+        last = self.fact(right, key) if key else self.about(right)
+        marker = rng.choice(self.wording["meant"]).split()
+        head = first.words[: first.done]
+        closed = set(first.closed)
+        if rng.random() < 0.5 and first.names and max(first.names) == len(head) - 1:
+            name, _ = self.mention(right)
+            tail = self.build([(name, "x")])
+        else:  # begins again from the start
+            head = head[: rng.randint(1, len(head))]
+            tail = last.said
+        n = len(head) + len(marker)
+        words = [*head, *marker, *tail.words]
+        fixed = set(range(n)) | {i + n for i in tail.fixed}
+        names = {i for i in first.names if i < len(head)} | {i + n for i in tail.names}
+        closed |= {len(head)} | {i + n for i in tail.closed}
+        said = Utterance(words, n + tail.done, fixed, names, closed)
+        return Request(said, last.answer)
+
+    def _task(self, name: str) -> list[tuple[str, str]]:
+        rng, wording = self.rng, self.wording
+        if name.split()[0].endswith("ing"):
+            return [(rng.choice(wording["verbs"]), "c"), (name, "x")]
+        if rng.random() < 0.5:
+            return [(rng.choice(TASK_QUESTIONS), "c"), (name, "x")]
+        return [(rng.choice(wording["asks"]), "o"), ("how to", "c"), (name, "x")]
+
+    def _story_of(self, name: str) -> list[tuple[str, str]]:
+        form = self.rng.choice(STORY_FORMS)
+        core = [(form, "c"), (name, "x")]
+        if self.rng.random() < 0.4:
+            core.insert(0, (self.rng.choice(self.wording["openers"]), "o"))
+        return core
+
+    def story(self, last: object) -> Request:
+        """ "Tell me a story": the next one after the last told."""
+        told = self.stories.index(last) if last in self.stories else -1
+        topic = self.stories[(told + 1) % len(self.stories)]
+        said = self.build(self.around([(self.rng.choice(self.wording["story"]), "c")]))
+        return Request(said, Speech(topic.about(), topic, "about"))
+
+    def fact(self, topic: Topic, key: str, name: str = "", intro: str = "") -> Request:
+        """One fact; `name` may be a pronoun."""
+        rng = self.rng
+        plural = topic.pronoun == "they"
+        if not name:
+            name, plural = self.mention(topic)
+        form: Form = rng.choice(self.wording.questions[topic.kind, key])
+        core = self.form(form.text, name, plural)
+        if form.lead == ">":
+            core.insert(0, (rng.choice(self.wording["asks"]), "o"))
+        elif form.lead == "=":
+            core.insert(0, (rng.choice(self.wording["names"]), "o"))
+        elif rng.random() < 0.08:
+            core.insert(0, (rng.choice(self.wording["asks"]), "o"))
+        parts = [(intro, "o"), *core] if intro else self.around(core)
+        said = self.build(parts, form.lead == "?")
+        text = topic.fact(key)
+        if key == "steps":
+            text = recipe(topic)
+        return Request(said, Speech(text, topic, key), short=True)
+
+    def unanswerable(self, topic: Topic) -> Request:
+        """Something about a known topic that the model was never told."""
+        rng = self.rng
+        section = {"city": "about a place", "country": "about a place", "animal": "about an animal"}
+        name = section.get(topic.kind, "about a topic")
+        if rng.random() < 0.4:
+            name = "about a topic"
+        mention, plural = self.mention(topic)
+        if name == "about an animal":
+            mention, plural = topic.subject.lower(), True
+        core = self.form(rng.choice(self.wording[name]), mention, plural)
+        if name == "about a place":
+            text = rng.choice(REFUSALS)
+        else:
+            text = f"Sorry, I do not know that about {topic.name}, but I know other things."
+        return Request(self.build(self.around(core), True), Speech(text), short=True)
+
+    def is_kind(self, topic: Topic) -> Request:
+        rng = self.rng
+        kind = topic.kind if rng.random() < 0.5 and topic.kind in KINDS else rng.choice(list(KINDS))
+        name, plural = self.mention(topic)
+        be = "are" if plural else "is"
+        noun = KINDS[kind]
+        if plural and noun.startswith("a"):
+            noun = PLURALS.get(kind, noun)
+        text = ("Yes. " if kind == topic.kind else "No. ") + topic.opening.split(". ")[0]
+        said = self.build(self.around([(be, "c"), (name, "x"), (noun, "c")]), True)
+        return Request(said, Speech(text.rstrip(".") + ".", topic, "kind"), short=True)
+
+    def stranger(self) -> Request:
+        """Something the model knows nothing about."""
+        rng, wording = self.rng, self.wording
+        kind = rng.choice(("animal", "food", "city", "person", "thing", "thing"))
+        name = rng.choice(wording[kind])
+        plural = kind in ("animal", "thing") and name.endswith("s")
+        if plural and kind == "animal" and rng.random() < 0.3 and not name.endswith("ies"):
+            name, plural = "a " + name[:-1], False
+        roll = rng.random()
+        if roll < 0.4 and kind != "thing":
+            real = "country" if kind == "city" and rng.random() < 0.5 else kind
+            keys = [key for of, key in wording.questions if of == real]
+            form = rng.choice(wording.questions[real, rng.choice(keys)])
+            core = self.form(form.text, name, plural)
+            lead = {">": "asks", "=": "names"}.get(form.lead)
+            if lead:
+                core.insert(0, (rng.choice(wording[lead]), "o"))
+        elif roll < 0.7:
+            core = [(rng.choice(wording["verbs"]), "c"), (name, "x")]
+            if rng.random() < 0.5:
+                core.insert(0, (rng.choice(wording["openers"]), "o"))
+        else:
+            core = self.form(rng.choice(wording["questions"]), name, plural)
+        said = self.build(self.around(core), core[0][0].split()[0] in ASKING)
+        return Request(said, Speech(rng.choice(REFUSALS)), short=True)
+
+    def sum(self, intro: str = "") -> Request:
+        rng, wording = self.rng, self.wording
+        op = rng.choices(("plus", "times", "minus"), (45, 40, 15))[0]
+        a, b = rng.randint(0, 10), rng.randint(0, 10)
+        if op == "minus" and a < b:
+            a, b = b, a
+        digits = rng.random() < 0.5
+        word = rng.choice(wording[op.replace("plus", "sum") + "word"])
+        say = str if digits else number
+        if not digits and not word.isalpha():
+            word = op
+        if digits and not word[0].isalpha() and rng.random() < 0.3:
+            told = f"{a}{word}{b}"
+        else:
+            told = f"{say(a)} {word} {say(b)}"
+        form = rng.choice(wording["sum"]).split("A")
+        core = [(form[0].strip(), "c"), (told, "c"), (form[1].strip(), "c")]
+        core = [part for part in core if part[0]]
+        parts = [(intro, "o"), *core] if intro else self.around(core)
+        text = answer_sum(a, b, op, digits)
+        said = self.build(parts, True)
+        said.closed |= {i for i in range(said.done) if said.words[i - 1] == told.split()[-1]}
+        return Request(said, Speech(text, None, "sum"), short=True)
+
+    def count(self) -> Request:
+        rng = self.rng
+        top = rng.choices((20, 10, 5, rng.randint(3, 20)), (30, 30, 10, 30))[0]
+        form = rng.choice(self.wording["count"])
+        core = [(form, "c"), (str(top) if rng.random() < 0.5 else number(top), "c")]
+        return Request(self.build(self.around(core)), counting(1, top))
+
+    def social(self, name: str) -> Request:
+        said = self.build([(self.rng.choice(self.wording[name]), "c")])
+        said.question = said.words[0] in ASKING
+        return Request(said, Speech(SOCIAL[name], None, "social"), short=True)

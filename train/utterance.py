@@ -1,0 +1,150 @@
+"""One thing the user says: its words, where it becomes complete, and how it is cut into slices."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+__all__ = ["Slice", "Utterance", "dress", "slices"]
+
+FILLERS = ("um", "uh", "well", "like", "you know", "so", "hmm", "er", "i mean", "okay", "maybe")
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+SMALL = frozenset("the a an of in to is are and or for on at it that your my do does".split())
+
+
+@dataclass
+class Utterance:
+    """words: lower case, without punctuation. done: how many of them make it complete.
+
+    fixed: word indices that noise must leave alone. names: those that are proper nouns.
+    closed: word counts where no slice may end, because the words so far are a request themselves.
+    unsure: word counts where it cannot be told whether the request is complete: no label there.
+    finished: False for a request that is never completed.
+    """
+
+    words: list[str]
+    done: int
+    fixed: set[int] = field(default_factory=set)
+    names: set[int] = field(default_factory=set)
+    closed: set[int] = field(default_factory=set)
+    unsure: set[int] = field(default_factory=set)
+    question: bool = False
+    finished: bool = True
+
+
+@dataclass(frozen=True)
+class Slice:
+    """text: what the user said. complete: the request is. forced: idle is set, not chosen."""
+
+    text: str
+    complete: bool
+    forced: bool = False
+    sure: bool = True
+
+
+def add_noise(said: Utterance, rng: random.Random, strange: tuple[str, ...]) -> Utterance:
+    """Disturb words that carry no meaning: fillers, strange words, losses, spelling mistakes."""
+    words: list[str] = []
+    at: list[int] = []  # at[i]: where old word i begins
+    for i, word in enumerate(said.words):
+        free = i not in said.fixed and i < said.done
+        at.append(len(words))
+        roll = rng.random()
+        if free and roll < 0.05:
+            words.append(rng.choice(strange))
+        elif free and roll < 0.10 and len(said.words) > 3:
+            continue
+        elif roll < 0.16 and i <= said.done - 1:
+            words += rng.choice(FILLERS).split()
+            at[-1] = len(words)
+            words.append(word)
+        elif free and roll < 0.20:
+            words += [rng.choice(strange), word]
+        elif roll < 0.24 and len(word) > (4 if free else 6) and i not in said.names:
+            words.append(_misspell(word, rng))
+        else:
+            words.append(word)
+    at.append(len(words))
+
+    def moved(indices: set[int]) -> set[int]:
+        return {at[i] for i in indices if i < len(at)}
+
+    return Utterance(
+        words,
+        at[said.done],
+        moved(said.fixed),
+        moved(said.names),
+        moved(said.closed),
+        moved(said.unsure),
+        said.question,
+        said.finished,
+    )
+
+
+def _misspell(word: str, rng: random.Random) -> str:
+    i = rng.randrange(1, len(word) - 1)
+    kind = rng.randrange(4)
+    if kind == 0:
+        return word[:i] + word[i + 1 :]
+    if kind == 1:
+        return word[:i] + word[i + 1] + word[i] + word[i + 2 :]
+    if kind == 2:
+        return word[:i] + word[i] + word[i:]
+    return word[:i] + rng.choice(LETTERS) + word[i + 1 :]
+
+
+def dress(said: Utterance, rng: random.Random) -> list[str]:
+    """The words as this user would write them: one style of case and punctuation."""
+    style = rng.choices(("proper", "lower", "lower+", "proper-", "caps"), (30, 34, 13, 11, 12))[0]
+    words = list(said.words)
+    if style == "caps":
+        words = [word.upper() for word in words]
+    elif style.startswith("proper"):
+        capital = {i for i in said.names if words[i] not in SMALL} | {0}
+        words = [
+            word[0].upper() + word[1:] if word and (i in capital or word == "i") else word
+            for i, word in enumerate(words)
+        ]
+        words = ["I" + word[1:] if word.startswith("i'") else word for word in words]
+    if style in ("lower", "proper-") and rng.random() < 0.3:
+        words = [word.replace("'", "") for word in words]
+    if not said.finished:
+        return words
+    if style in ("proper", "lower+") or (style == "caps" and rng.random() < 0.5):
+        mark = "?" if said.question else rng.choices(".!", (9, 1))[0]
+        if words and words[-1][-1:].isalnum():
+            words[-1] += mark
+        if rng.random() < 0.4 and 0 < said.done < len(words):
+            words[said.done - 1] += rng.choice((",", mark))
+    return words
+
+
+def slices(said: Utterance, rng: random.Random, mode: str | None = None) -> list[Slice]:
+    """Cut into slices: spoken (4-6 words), typed (1-3), mixed (1-8), whole, or one long message.
+
+    A long message is sent at once: all its slices but the last get a forced idle.
+    """
+    modes = ("spoken", "typed", "mixed", "whole", "forced")
+    mode = mode or rng.choices(modes, (30, 20, 17, 25, 8))[0]
+    words = dress(said, rng)
+    low, high = {"spoken": (4, 6), "typed": (1, 3), "mixed": (1, 8), "forced": (4, 6)}.get(
+        mode, (99, 99)
+    )
+    if mode == "whole" and said.done < len(words) and rng.random() < 0.5:
+        low = high = said.done
+    ends: list[int] = []
+    at = 0
+    while at < len(words):
+        at = min(at + rng.randint(low, high), len(words))
+        while at < len(words) and mode != "forced" and at in said.closed:
+            at += 1
+        ends.append(at)
+    cut: list[Slice] = []
+    start = 0
+    for end in ends:
+        text = " ".join(words[start:end])
+        forced = mode == "forced" and end < len(words)
+        complete = said.finished and end >= said.done
+        cut.append(Slice(text, complete and not forced, forced, end not in said.unsure))
+        start = end
+    return cut

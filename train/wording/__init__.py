@@ -1,0 +1,93 @@
+"""How people say things: lists of wordings in text files, a quarter of them kept for evaluation.
+
+    [section]            a section of `frames.txt`, `phrases.txt` or `strangers.txt`
+    one way / another    its wordings, lower case, without a final full stop
+
+`questions.txt` has its own form, explained at its top. Every fourth wording of a list is *held
+out*: training never sees it, the evaluation uses nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+__all__ = ["HELD_OUT_EVERY", "Form", "Wording", "load"]
+
+FOLDER = Path(__file__).parent
+HELD_OUT_EVERY = 4
+SHORT = 4  # a list this short is not split
+
+
+@dataclass(frozen=True)
+class Form:
+    """One way to ask for a fact. lead: `?` stands alone, `>` and `=` follow an opener."""
+
+    lead: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Wording:
+    """The wordings of one side of the split.
+
+    sections: frames, phrases and strangers by name. questions: forms by (kind, fact key).
+    """
+
+    sections: dict[str, tuple[str, ...]]
+    questions: dict[tuple[str, str], tuple[Form, ...]]
+
+    def __getitem__(self, name: str) -> tuple[str, ...]:
+        return self.sections[name]
+
+
+def _split(items: list, held_out: bool | None) -> tuple:
+    if held_out is None or len(items) <= SHORT:
+        return tuple(items)
+    last = HELD_OUT_EVERY - 1
+    return tuple(x for i, x in enumerate(items) if (i % HELD_OUT_EVERY == last) == held_out)
+
+
+def _sections(name: str) -> dict[str, list[str]]:
+    sections: dict[str, list[str]] = {}
+    current: list[str] = []
+    for line in (FOLDER / name).read_text("utf-8").splitlines():
+        if line.startswith("["):
+            current = sections.setdefault(line[1:].split(":")[0].rstrip("] "), [])
+        elif line and not line.startswith("#"):
+            # A lone operator may itself be the separator: "/" is spelt out nowhere.
+            current += dict.fromkeys(part.strip() for part in line.split(" / "))
+    return sections
+
+
+def _questions() -> dict[tuple[str, str], list[Form]]:
+    questions: dict[tuple[str, str], list[Form]] = {}
+    for line in (FOLDER / "questions.txt").read_text("utf-8").splitlines():
+        if not line or line.startswith("#"):
+            continue
+        head, _, forms = line.partition(": ")
+        key, _, kinds = head.partition("@")
+        for kind in kinds.split():
+            parts = [part.strip() for part in forms.split(" / ")]
+            found = [Form(part[0], part[1:]) for part in parts]
+            questions.setdefault((kind, key), []).extend(found)
+    return questions
+
+
+@lru_cache(maxsize=3)
+def load(held_out: bool | None) -> Wording:
+    """The training side (False), the held-out side (True) or everything (None)."""
+    sections: dict[str, list[str]] = {}
+    for name in ("frames.txt", "phrases.txt", "strangers.txt"):
+        sections |= _sections(name)
+    split = {
+        name: _split(items, held_out if name not in WHOLE else None)
+        for name, items in sections.items()
+    }
+    asked = {key: _split(forms, held_out) for key, forms in _questions().items()}
+    return Wording(split, asked)
+
+
+# Operators are vocabulary, not wording.
+WHOLE = ("sumword", "timesword", "minusword")
