@@ -1,0 +1,145 @@
+"""How well a duplex model behaves: scripted conversations, scored slice by slice.
+
+    python -m benchmarks.behaviour benchmarks/scenarios/*.json --html report.html
+
+Plays every scenario through the real engine on a virtual clock. Greedy, unless --seed is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from benchmarks.behaviour.html import page
+from benchmarks.behaviour.player import play, sampling_for
+from benchmarks.behaviour.real import real_scenarios
+from benchmarks.behaviour.scenario import Scenario, read_files
+from benchmarks.behaviour.table import as_json, lines, result_of
+from benchmarks.behaviour.transcript import Transcript
+from benchmarks.behaviour.variants import variants
+from benchmarks.report import write_json
+from duplex_local.config import DEFAULT_MODEL, EngineConfig
+from duplex_local.errors import ConfigError, exit_with_one_line
+from duplex_local.llama_backend import LlamaBackend
+from duplex_local.tokenizer import Tokenizer
+
+__all__ = ["main"]
+
+N_CTX = 1024
+N_SESSIONS = 16
+# Two threads that wait for each other at every step cost a tiny model more than they compute:
+# 20 times the time, beside other work on two cores.
+ONE_THREAD_BELOW_BYTES = 64_000_000
+# Beside the checkout, where the project keeps reference data.
+DATA = Path(__file__).parents[3] / "shared" / "data"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.behaviour", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("scenarios", type=Path, nargs="+", metavar="SCENARIOS.json")
+    parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, metavar="GGUF")
+    parser.add_argument("--seed", type=int, metavar="N", help="sample at 0.8/0.8 with this seed")
+    parser.add_argument("--json", metavar="FILE", help="write the result as JSON; - for stdout")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a report to look at")
+    parser.add_argument("--no-controls", action="store_true", help="leave the controls out")
+    parser.add_argument(
+        "--variants", type=int, default=150, metavar="N",
+        help="scenarios played in each surface variant, for ROBUST (default 150)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--real", type=int, default=0, metavar="N", help="add N scenarios of real utterances"
+    )
+    parser.add_argument(
+        "--data", type=Path, default=DATA, metavar="DIR", help="where the real utterances are"
+    )
+    parser.add_argument(
+        "--break-in-after", type=int, metavar="TOKENS",
+        help="the user breaks in after so many tokens of a reply, not at the slice border",
+    )  # fmt: skip
+    return parser
+
+
+def _gather(options: argparse.Namespace) -> list[Scenario]:
+    written = read_files(options.scenarios)
+    if options.real:
+        written += real_scenarios(options.data, options.real)
+    return written + variants(written, options.variants)
+
+
+def _play_all(
+    options: argparse.Namespace, scenarios: Sequence[Scenario]
+) -> tuple[list[Transcript], bool]:
+    """The transcripts, and whether Ctrl-C cut the run short."""
+    done: list[Transcript] = []
+    is_tiny = options.model.is_file() and options.model.stat().st_size < ONE_THREAD_BELOW_BYTES
+    config = EngineConfig(
+        model=options.model, n_ctx=N_CTX, n_sessions=N_SESSIONS, n_threads=1 if is_tiny else None
+    )
+    backend = LlamaBackend(config)
+    try:
+        tokenizer = Tokenizer(backend.vocab)
+        sampling = sampling_for(options.seed)
+        playing = play(backend, tokenizer, scenarios, sampling, options.break_in_after)
+        for transcript in tqdm(playing, total=len(scenarios), unit="scenario", disable=None):
+            done.append(transcript)
+    except KeyboardInterrupt:
+        return done, True
+    finally:
+        backend.close()
+    return done, False
+
+
+def _check(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    if options.variants < 0 or options.real < 0:
+        parser.error("--variants and --real take a number from 0 up")
+    if options.break_in_after is not None and options.break_in_after < 1:
+        parser.error("--break-in-after takes a number from 1 up")
+    if options.seed is not None and not 0 <= options.seed < 2**32 - 1:
+        parser.error("--seed takes a number from 0 to 4294967294")
+
+
+def _write_html(path: Path | None, text: str) -> None:
+    if path is None:
+        return
+    try:
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        raise ConfigError(f"--html {path} cannot be written ({error.strerror}).") from error
+
+
+@exit_with_one_line
+def main(argv: list[str] | None = None) -> int:
+    parser = _parser()
+    options = parser.parse_args(argv)
+    _check(options, parser)
+    scenarios = _gather(options)
+    start_s = time.perf_counter()
+    transcripts, is_cut_short = _play_all(options, scenarios)
+    seconds = time.perf_counter() - start_s
+    order = {(s.id, s.variant): number for number, s in enumerate(scenarios)}
+    transcripts.sort(key=lambda t: order[t.scenario.id, t.scenario.variant])
+    result = result_of(transcripts, with_controls=not options.no_controls)
+    n_slices = sum(len(t.slices) for t in transcripts)
+    sha256 = hashlib.sha256(options.model.read_bytes()).hexdigest()
+    how = "greedy" if options.seed is None else f"sampled, seed {options.seed}"
+    footer = (
+        f"{len(transcripts)} of {len(scenarios)} scenarios, {n_slices} slices, {seconds:.0f} s; "
+        f"{options.model.name} sha256 {sha256[:16]}, {how}"
+    )
+    print("\n".join([*lines(result), "", footer]))
+    _write_html(options.html, page(result, footer))
+    model = {"name": options.model.name, "sha256": sha256, "seed": options.seed}
+    run = {"model": model, "seconds": seconds, "is_complete": not is_cut_short}
+    write_json({**as_json(result), **run}, options.json)
+    return 130 if is_cut_short else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
