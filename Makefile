@@ -43,6 +43,10 @@ format: .venv/.installed-dev ## put the code into form
 bench: $(DEMO) ## speed, as ratios measured in one run (ARGS="--model FILE")
 	@$(PY) -m benchmarks.speed $(ARGS)
 
+eval: $(DEMO) ## behaviour: when it speaks, when it is silent, what it says (ARGS="--model FILE")
+	@$(PY) -m benchmarks.behaviour benchmarks/scenarios/*.json \
+		$(if $(wildcard ../shared/data),--real 300) $(ARGS)
+
 demo-model: .venv/.installed ## train the bundled demo checkpoint again (ARGS=--quick)
 	@$(PY) -m pip install --quiet -e '.[train]'
 	@$(PY) -m train $(ARGS)
@@ -78,4 +82,4 @@ endef
 $(DEMO): models/demo/model.safetensors models/demo/config.json models/demo/tokenizer.model | .venv/.installed
 	@$(PY) -m convert models/demo --quant Q8_0 --out models --name demo
 
-.PHONY: help run chat convert test check lint types format bench demo-model doctor install clean
+.PHONY: help run chat convert test check lint types format bench eval demo-model doctor install clean

@@ -27,7 +27,7 @@ from duplex_local.backend import Sampler
 from duplex_local.config import DEFAULT_MODEL, EngineConfig, SessionConfig
 from duplex_local.draft import Draft
 from duplex_local.errors import exit_with_one_line
-from duplex_local.llama_backend import LlamaBackend, physical_cores
+from duplex_local.llama_backend import LlamaBackend, default_threads, physical_cores
 from duplex_local.outbox import Outbox
 from duplex_local.scheduler import Scheduler
 from duplex_local.sequence import Sequence, evaluate
@@ -227,7 +227,7 @@ def measure(model: Path, n: int) -> dict[str, Figure]:
     with ExitStack() as stack:
         backend = LlamaBackend(EngineConfig(model=model, n_ctx=N_CTX, n_sessions=4))
         stack.callback(backend.close)
-        bare = stack.enter_context(BareLoop(model, N_CTX, physical_cores()))
+        bare = stack.enter_context(BareLoop(model, N_CTX, default_threads(model)))
         return {
             name: _figure(call, meaning or "", n, more=more)
             for name, call, meaning, more in (

@@ -97,7 +97,7 @@ class EngineConfig:
     model: path of the GGUF file.
     n_ctx: tokens of context each conversation has (the model's own limit is a cap).
     n_sessions: conversations that can be open at once.
-    n_threads: None takes the physical cores.
+    n_threads: None takes the physical cores, or one thread for a very small model.
     n_gpu_layers: -1 offloads all layers where a GPU backend is built in (Metal).
     flash_attn: None lets the backend choose: off on CPU (three times faster at depth there,
         docs/log.md), llama.cpp's own choice elsewhere.

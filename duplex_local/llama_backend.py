@@ -29,7 +29,7 @@ from duplex_local.backend import Chunk, ModelInfo
 from duplex_local.config import EngineConfig, SamplingConfig
 from duplex_local.errors import BackendError, ContextFullError, ModelFileError, ProtocolError
 
-__all__ = ["LlamaBackend", "LlamaVocab", "load_vocab", "physical_cores", "system_info"]
+__all__ = ["LlamaBackend", "LlamaVocab", "default_threads", "load_vocab", "physical_cores", "system_info"]
 
 _log = logging.getLogger(__name__)
 _last_errors: deque[str] = deque(maxlen=8)  # what llama.cpp said when something failed
@@ -43,6 +43,7 @@ _DECODE_CODES = {
     -3: "the computation failed",
 }
 _NOT_OURS = "Make the file again with `python -m convert CHECKPOINT`."
+_ONE_THREAD_BYTES = 64 * 2**20
 _SCALES = ("minicpm.embedding_scale", "minicpm.residual_scale", "minicpm.logit_scale")
 
 
@@ -91,6 +92,15 @@ def physical_cores() -> int:
         return len({Path(folder.format(cpu)).read_text() for cpu in usable})
     except (AttributeError, OSError):
         return os.cpu_count() or 1
+
+
+def default_threads(model: Path) -> int:
+    """Threads for `model`: all cores, or one where handing work over costs more than the work.
+
+    With a model of a few megabytes a second thread gains nothing, and on a busy machine, where
+    one waits for the other at every node of the graph, loses a factor of 20 (docs/log.md).
+    """
+    return 1 if model.stat().st_size < _ONE_THREAD_BYTES else physical_cores()
 
 
 def _load_model(path: Path, params: Any, stack: ExitStack) -> Any:
@@ -292,7 +302,7 @@ class LlamaBackend:
         params.n_ctx = self.n_ctx * config.n_sessions
         params.n_seq_max = config.n_sessions
         params.n_batch = params.n_ubatch = self.n_batch
-        params.n_threads = params.n_threads_batch = config.n_threads or physical_cores()
+        params.n_threads = params.n_threads_batch = config.n_threads or default_threads(config.model)
         flash = config.flash_attn
         automatic = llama.LLAMA_FLASH_ATTN_TYPE_AUTO if has_gpu else 0
         params.flash_attn_type = automatic if flash is None else int(flash)

@@ -33,9 +33,6 @@ __all__ = ["main"]
 
 N_CTX = 1024
 N_SESSIONS = 16
-# Two threads that wait for each other at every step cost a tiny model more than they compute:
-# 20 times the time, beside other work on two cores.
-ONE_THREAD_BELOW_BYTES = 64_000_000
 # Beside the checkout, where the project keeps reference data.
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
@@ -78,11 +75,7 @@ def _play_all(
 ) -> tuple[list[Transcript], bool]:
     """The transcripts, and whether Ctrl-C cut the run short."""
     done: list[Transcript] = []
-    is_tiny = options.model.is_file() and options.model.stat().st_size < ONE_THREAD_BELOW_BYTES
-    config = EngineConfig(
-        model=options.model, n_ctx=N_CTX, n_sessions=N_SESSIONS, n_threads=1 if is_tiny else None
-    )
-    backend = LlamaBackend(config)
+    backend = LlamaBackend(EngineConfig(options.model, n_ctx=N_CTX, n_sessions=N_SESSIONS))
     try:
         tokenizer = Tokenizer(backend.vocab)
         sampling = sampling_for(options.seed)
