@@ -24,7 +24,7 @@ chat: $(DEMO) ## duplex chat in the terminal (ARGS="--model FILE")
 	@$(PY) -m duplex_local $(ARGS)
 
 convert: .venv/.installed ## make GGUF files (CHECKPOINT=folder QUANT=Q4_K_M OUT=models)
-	@$(PY) -m convert $(CHECKPOINT) --quant $(QUANT) --out $(OUT) $(ARGS)
+	@$(PY) -m convert "$(CHECKPOINT)" --quant $(QUANT) --out "$(OUT)" $(ARGS)
 
 test: .venv/.installed-dev $(DEMO) ## all tests that need no download
 	@$(PY) -m pytest $(ARGS)
@@ -63,7 +63,7 @@ clean: ## remove the environment and everything made here
 
 .venv/bin/python:
 	@$(or $(PYTHON),python3) duplex_local/doctor.py --before-install
-	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "error: $(PYTHON) cannot make a virtual environment; install its venv package (Debian: apt install python3-venv)." >&2; exit 1; }
+	@$(or $(PYTHON),python3) -m venv .venv || { rm -rf .venv; echo "error: $(or $(PYTHON),python3) cannot make a virtual environment; install its venv package (Debian: apt install python3-venv)." >&2; exit 1; }
 
 define pip_install
 	@echo "$(1)"

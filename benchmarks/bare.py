@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import time
 from collections.abc import Sequence
@@ -74,7 +73,6 @@ class BareLoop:
             llama.llama_sampler_sample(self._chain, self._context, row)
             self._decode([token], len(prompt) + offset)
             row = 0
-        llama.llama_sampler_sample(self._chain, self._context, ctypes.c_int32(0))
         return time.perf_counter() - start_s
 
     def __enter__(self) -> BareLoop:

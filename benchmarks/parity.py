@@ -142,6 +142,10 @@ def _read_traces(path: Path) -> list[dict[str, Any]]:
         keys = {"user", "ret_code", "active"}
         if not all(keys <= part.keys() for trace in traces for part in trace["slices"]):
             raise ValueError("a slice lacks one of " + ", ".join(sorted(keys)))
+        if not all(isinstance(part["user"], str) for t in traces for part in t["slices"]):
+            raise ValueError("what a user says must be text")
+        if not all({"max_length", "max_tokens_per_slice"} <= trace.keys() for trace in traces):
+            raise ValueError("a conversation lacks max_length or max_tokens_per_slice")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelFileError(
             f"{path} is not a file of reference traces ({error}). It must be a JSON list of "

@@ -7,6 +7,7 @@ when the model has nothing more to say.
 from __future__ import annotations
 
 import argparse
+import io
 import signal
 import sys
 import threading
@@ -89,9 +90,11 @@ class _Keyboard:
         threading.Thread(target=self._read, daemon=True, name="keyboard").start()
 
     def _read(self) -> None:
-        for revision, line in enumerate(sys.stdin):
-            self._conversation.send(line, revision)
-        self.is_at_end = True
+        try:
+            for revision, line in enumerate(sys.stdin):
+                self._conversation.send(line, revision)
+        finally:
+            self.is_at_end = True
 
 
 def _chat(engine: Engine, config: SessionConfig) -> None:
@@ -110,12 +113,14 @@ def _chat(engine: Engine, config: SessionConfig) -> None:
     signal.signal(signal.SIGINT, on_ctrl_c)
     screen, keyboard = _Screen(), _Keyboard(conversation)
     while True:
-        # What is at the end now has been sent: one silent slice more shows who has the floor.
         was_at_end = keyboard.is_at_end
+        if was_at_end:
+            conversation.history()  # by now the model's thread has what was sent before
         events = conversation.take(timeout_s=config.slice_s)
         for event in events:
             screen.show(event)
-        if was_at_end and not events and screen.floor is not Floor.SPEAKING:
+        is_quiet = not any(isinstance(event, SliceChanged) for event in events)
+        if was_at_end and is_quiet and screen.floor is Floor.IDLE:
             break
     screen.end_line()
 
@@ -125,6 +130,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, metavar="GGUF")
     parser.add_argument("--slice-s", type=float, default=2.0, help="seconds per slice")
+    parser.add_argument("--n-ctx", type=int, default=2048, help="tokens of context")
     parser.add_argument("--temperature", type=float, default=0.8, help="0 is greedy")
     parser.add_argument("--seed", type=int, help="for the same answers again")
     return parser.parse_args(argv)
@@ -133,9 +139,11 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 @exit_with_one_line
 def main(argv: list[str] | None = None) -> int:
     options = _parse(argv)
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")
     sampling = SamplingConfig(temperature=options.temperature, seed=options.seed)
     config = SessionConfig(slice_s=options.slice_s, sampling=sampling)
-    with Engine(EngineConfig(model=options.model, n_sessions=1)) as engine:
+    with Engine(EngineConfig(model=options.model, n_ctx=options.n_ctx, n_sessions=1)) as engine:
         info = engine.info
         print(f"{info.name} {info.quant} on {info.backend}. {info.description}".rstrip())
         print("Enter sends, also while the model speaks. Ctrl-C stops it, twice leaves.")

@@ -46,6 +46,11 @@ def _check_int(name: str, value: int, low: int, high: int) -> None:
     _check(name, value, low, high)
 
 
+def _check_type(name: str, value: object, kind: type) -> None:
+    if not isinstance(value, kind):
+        raise ConfigError(f"{name} must be a {kind.__name__}, not {value!r}.")
+
+
 @dataclass(frozen=True)
 class SamplingConfig:
     """How the next token is chosen. Defaults are the original's (arXiv 2406.15718).
@@ -85,6 +90,8 @@ class SessionConfig:
     max_length: int = 512
 
     def __post_init__(self) -> None:
+        _check_type("sampling", self.sampling, SamplingConfig)
+        _check_type("mode", self.mode, Mode)
         _check("slice_s", self.slice_s, 0.2, 30.0)
         _check_int("max_tokens_per_slice", self.max_tokens_per_slice, 1, 64)
         _check_int("max_length", self.max_length, 16, 1 << 20)

@@ -27,6 +27,16 @@ def python_problem() -> str | None:
     )
 
 
+def venv_problem() -> str | None:
+    try:
+        import ensurepip  # noqa: F401
+    except ImportError:
+        return (
+            "This Python cannot make environments. Install that part: sudo apt install python3-venv"
+        )
+    return None
+
+
 def compiler_problem() -> str | None:
     if os.environ.get("CXX") or any(shutil.which(name) for name in WHEN_COMPILING):
         return None
@@ -60,7 +70,8 @@ def disk_problem() -> str | None:
 
 def problems() -> list[str]:
     """What would make the installation fail, one sentence each."""
-    found = (python_problem(), compiler_problem(), architecture_problem(), disk_problem())
+    checks = (python_problem, venv_problem, compiler_problem, architecture_problem, disk_problem)
+    found = [check() for check in checks]
     return [problem for problem in found if problem]
 
 

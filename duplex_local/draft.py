@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Callable
 
 __all__ = ["Draft", "in_slices"]
 
@@ -77,14 +78,20 @@ class Draft:
             return text
         return text.removeprefix(self._tail[-n_unseen:])
 
-    def take_words(self) -> str:
-        """Take every whole word from the front; a word still being typed stays."""
+    def take_words(self, accept: Callable[[str], bool] = lambda words: True) -> str:
+        """Take every whole word from the front; a word still being typed stays.
+
+        accept: asked before they leave; what it does not accept stays in the box.
+        """
         with self._lock:
             if self._n_page > self._n_taken:
                 return ""  # typed after an Enter that was overtaken and comes any moment
             borders = list(_BORDER.finditer(self._text))
             n_chars = borders[-1].end() if borders else 0
-            words, self._text = self._text[:n_chars], self._text[n_chars:]
+            words = self._text[:n_chars]
+            if not (words and accept(words)):
+                return ""
+            self._text = self._text[n_chars:]
             self._n_taken += n_chars
             self._tail = (self._tail + words)[-_TAIL_CHARS:]
             return words

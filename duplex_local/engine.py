@@ -21,14 +21,14 @@ from typing import Any
 from duplex_local.backend import Backend, ModelInfo
 from duplex_local.config import EngineConfig, SessionConfig, with_changes
 from duplex_local.draft import Draft
-from duplex_local.errors import BusyError
-from duplex_local.events import Event, Refused
+from duplex_local.errors import BusyError, ProtocolError
+from duplex_local.events import Event, Failed, Refused
 from duplex_local.llama_backend import LlamaBackend
 from duplex_local.outbox import Outbox
 from duplex_local.protocol import SlicePair
 from duplex_local.scheduler import Scheduler, Seat
 from duplex_local.sequence import Sequence
-from duplex_local.session import Session
+from duplex_local.session import Session, without_surrogates
 from duplex_local.tokenizer import Tokenizer
 
 __all__ = ["Conversation", "Engine"]
@@ -69,7 +69,10 @@ class Engine:
 
         Raises:
             BusyError: when as many are open as the engine was built for.
+            ProtocolError: when the engine is closed.
         """
+        if self._scheduler.is_closed:
+            raise ProtocolError("open() called on an engine that is closed.")
         with self._lock:
             if not self._free:
                 n_open = self._backend.n_sequences
@@ -114,7 +117,16 @@ class Conversation:
         self._post(self._sit_down)
 
     def _post(self, call: Callable[..., None], *args: Any) -> None:
-        self._scheduler.post(lambda now_s: call(now_s, *args))
+        """Make `call(now_s, *args)` on the model's thread; its failure ends the conversation."""
+
+        def on_model_thread(now_s: float) -> None:
+            try:
+                call(now_s, *args)
+            except Exception as error:
+                self._outbox.put(Failed(self._outbox.epoch, 0.0, f"It failed: {error}"))
+                raise
+
+        self._scheduler.post(on_model_thread)
 
     def _sit_down(self, now_s: float) -> None:
         engine = self._engine
@@ -124,12 +136,18 @@ class Conversation:
         )
         self._seat = self._scheduler.seat(session)
 
-    def _to_session(self, act: Callable[[Session, float], None]) -> None:
-        """Have `act(session, now_s)` done on the model's thread, unless the session is over."""
+    def _refuse(self, message: str = "The conversation is over. Start a new one.") -> None:
+        self._outbox.put(Refused(self._outbox.epoch, 0.0, message))
+
+    def _to_session(
+        self, act: Callable[[Session, float], None], otherwise: Callable[[], None] = lambda: None
+    ) -> None:
+        """Have `act(session, now_s)` done on the model's thread; `otherwise` when it is over."""
 
         def on_model_thread(now_s: float) -> None:
             seat = self._seat
             if seat is None or not self._scheduler.is_seated(seat):
+                otherwise()
                 return
             try:
                 act(seat.session, now_s)
@@ -147,6 +165,7 @@ class Conversation:
         n_taken: characters that have left the box, as the page counts them: those it sent, and
             those it removed on `DraftTaken` events.
         """
+        text = without_surrogates(text)
         if self._is_too_long(text):
             return
         with self._lock:
@@ -166,21 +185,21 @@ class Conversation:
 
         n_taken: as for `type`, before this message; None when there is no box that lives.
         """
+        text = without_surrogates(text)
         with self._lock:
             count = self._draft.n_taken if n_taken is None else n_taken
             rest = self._draft.send(text, revision, count)
             if rest.strip() and not self._is_too_long(rest):
                 self._interrupt(by_stop=False)
-                self._to_session(lambda session, now_s: session.send(rest, now_s))
+                self._to_session(lambda session, now_s: session.send(rest, now_s), self._refuse)
 
     def _is_too_long(self, text: str) -> bool:
         if len(text) <= MAX_BOX_CHARS:
             return False
-        message = (
+        self._refuse(
             f"Your text has {len(text):,} characters; at most {MAX_BOX_CHARS:,} can be taken. "
             "Nothing was sent. Shorten it."
         )
-        self._outbox.put(Refused(self._outbox.epoch, 0.0, message))
         return True
 
     def stop(self) -> None:
@@ -223,7 +242,13 @@ class Conversation:
         return self._outbox.take(timeout_s)
 
     def history(self) -> list[SlicePair]:
-        """The model's memory as it is now, oldest slice first; empty when it is over."""
+        """The model's memory as it is now, oldest slice first; empty when it is over.
+
+        Raises:
+            ProtocolError: when the engine is closed.
+        """
+        if self._scheduler.is_closed:
+            raise ProtocolError("history() called on an engine that is closed.")
         answer: Future[list[SlicePair]] = Future()
 
         def read(_: float) -> None:

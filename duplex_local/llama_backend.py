@@ -21,6 +21,7 @@ from typing import Any
 
 os.environ.setdefault("GGML_NO_BACKTRACE", "1")  # no debugger on an assertion in C
 
+import gguf
 import llama_cpp as llama
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +30,14 @@ from duplex_local.backend import Chunk, ModelInfo
 from duplex_local.config import EngineConfig, SamplingConfig
 from duplex_local.errors import BackendError, ContextFullError, ModelFileError, ProtocolError
 
-__all__ = ["LlamaBackend", "LlamaVocab", "default_threads", "load_vocab", "physical_cores", "system_info"]
+__all__ = [
+    "LlamaBackend",
+    "LlamaVocab",
+    "default_threads",
+    "load_vocab",
+    "physical_cores",
+    "system_info",
+]
 
 _log = logging.getLogger(__name__)
 _last_errors: deque[str] = deque(maxlen=8)  # what llama.cpp said when something failed
@@ -124,6 +132,15 @@ def _metadata(model: Any, key: str) -> str | None:
     buffer = ctypes.create_string_buffer(4096)
     n_bytes = llama.llama_model_meta_val_str(model, key.encode(), buffer, len(buffer))
     return None if n_bytes < 0 else buffer.value.decode("utf-8", "replace")
+
+
+def _quant_name(file_type: str | None) -> str:
+    """Q4_K_M of file type 15; empty when the file does not say."""
+    try:
+        name = str(gguf.LlamaFileType(int(file_type or "")).name)  # MOSTLY_Q4_K_M
+    except ValueError:
+        return ""
+    return name.split("_", 1)[1]
 
 
 def _check_metadata(model: Any, path: Path) -> None:
@@ -260,6 +277,8 @@ class _LlamaSampler:
         llama.llama_sampler_chain_add(self._chain, sampler)  # the chain owns it now
 
     def sample(self, row: int) -> int:
+        if self._chain is None:
+            raise ProtocolError("sample() called on a sampler that is closed.")
         return int(llama.llama_sampler_sample(self._chain, self._context, row))
 
     def close(self) -> None:
@@ -278,6 +297,7 @@ class LlamaBackend:
 
     def __init__(self, config: EngineConfig) -> None:
         with ExitStack() as stack:
+            _start()
             params = llama.llama_model_default_params()
             has_gpu = bool(llama.llama_supports_gpu_offload()) and config.n_gpu_layers != 0
             params.n_gpu_layers = config.n_gpu_layers if has_gpu else 0
@@ -302,7 +322,9 @@ class LlamaBackend:
         params.n_ctx = self.n_ctx * config.n_sessions
         params.n_seq_max = config.n_sessions
         params.n_batch = params.n_ubatch = self.n_batch
-        params.n_threads = params.n_threads_batch = config.n_threads or default_threads(config.model)
+        params.n_threads = params.n_threads_batch = config.n_threads or default_threads(
+            config.model
+        )
         flash = config.flash_attn
         automatic = llama.LLAMA_FLASH_ATTN_TYPE_AUTO if has_gpu else 0
         params.flash_attn_type = automatic if flash is None else int(flash)
@@ -313,19 +335,17 @@ class LlamaBackend:
             reason = _last_errors[0] if _last_errors else "no reason given"
             raise BackendError(
                 f"llama.cpp could not make a context of {params.n_ctx} tokens ({reason}). Try "
-                "fewer conversations or a smaller context."
+                "fewer tabs (--tabs) or a smaller context (--n-ctx)."
             )
         stack.callback(llama.llama_free, context)
         return context
 
     def _describe(self, path: Path, has_gpu: bool) -> ModelInfo:
-        buffer = ctypes.create_string_buffer(256)
-        llama.llama_model_desc(self._model, buffer, len(buffer))  # "minicpm 2B Q8_0"
         gpu = "Metal" if platform.system() == "Darwin" else "GPU"
         return ModelInfo(
             name=_metadata(self._model, "general.name") or path.stem,
             description=_metadata(self._model, "general.description") or "",
-            quant=buffer.value.decode().split()[-1],
+            quant=_quant_name(_metadata(self._model, "general.file_type")),
             backend=gpu if has_gpu else "CPU",
             n_ctx=self.n_ctx,
             size_bytes=path.stat().st_size,
@@ -369,8 +389,8 @@ class LlamaBackend:
         return rows
 
     def _check_chunk(self, chunk: Chunk) -> None:
-        if not (chunk.tokens and 0 <= chunk.seq_id < self.n_sequences):
-            raise ProtocolError(f"chunk of {len(chunk.tokens)} tokens for {chunk.seq_id}.")
+        if not chunk.tokens:
+            raise ProtocolError("a chunk has no tokens.")
         n_past = self.n_past(chunk.seq_id)
         if chunk.start != n_past:
             raise ProtocolError(f"chunk starts at {chunk.start}, but the cache holds {n_past}.")
@@ -390,12 +410,16 @@ class LlamaBackend:
         return np.array(view, np.float32)  # a copy: the memory is the next batch's
 
     def n_past(self, seq_id: int) -> int:
+        self._check_seq_id(seq_id)
         return int(llama.llama_memory_seq_pos_max(self._memory, seq_id)) + 1
 
     def truncate(self, seq_id: int, n_past: int) -> None:
+        self._check_seq_id(seq_id)
+        llama.llama_memory_seq_rm(self._memory, seq_id, n_past, -1)
+
+    def _check_seq_id(self, seq_id: int) -> None:
         if not 0 <= seq_id < self.n_sequences:
             raise ProtocolError(f"there is no sequence {seq_id}.")
-        llama.llama_memory_seq_rm(self._memory, seq_id, n_past, -1)
 
     def close(self) -> None:
         """Free everything, the context before the model."""

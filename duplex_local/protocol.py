@@ -195,7 +195,7 @@ class History:
         """Cut the replies to what was shown, and mark an unfinished answer as cut.
 
         Shown are the replies before slice `index`, and of slice `index` the first `n_chars`
-        characters. Later replies were not shown at all.
+        characters. Later replies were not shown at all; a silent pair without one leaves.
         """
         for at, (pair, _) in enumerate(self._pairs):
             shown = pair.reply if pair.index < index else ""
@@ -203,10 +203,9 @@ class History:
                 shown = pair.reply[:n_chars]
             is_unfinished = self.active and at == len(self._pairs) - 1 and pair.reply != ""
             if shown != pair.reply or is_unfinished:
-                self._replace(at, dataclasses.replace(pair, reply=shown, end=ReplyEnd.CUT))
-
-    def _replace(self, at: int, pair: SlicePair) -> None:
-        self._pairs[at] = (pair, pair_ids(self._codec, pair))
+                cut = dataclasses.replace(pair, reply=shown, end=ReplyEnd.CUT)
+                self._pairs[at] = (cut, pair_ids(self._codec, cut))
+        self._pairs = [kept for kept in self._pairs if not kept[0].is_empty]
 
     def drop_oldest(self, n_tokens: int) -> int:
         """Drop whole pairs after the first until at most `n_tokens` ids are left.

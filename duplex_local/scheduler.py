@@ -57,6 +57,7 @@ class Scheduler:
         self._inbox: queue.SimpleQueue[Callable[[float], None]] = queue.SimpleQueue()
         self._seats: list[Seat] = []
         self._closing = False
+        self.is_closed = False
         self._thread = threading.Thread(target=self._loop, name="duplex-model", daemon=True)
 
     # -- from any thread ------------------------------------------------------------------
@@ -77,6 +78,9 @@ class Scheduler:
         if self._thread.is_alive():
             self.post(stop)
             self._thread.join()
+        self.is_closed = True
+        for seat in list(self._seats):
+            self.unseat(seat)
 
     # -- on the model's thread ------------------------------------------------------------
 
@@ -100,9 +104,10 @@ class Scheduler:
 
     def configure(self, seat: Seat, config: SessionConfig) -> None:
         """New settings, from the next tick on."""
+        old, seat.sampler = seat.sampler, self._backend.sampler(config.sampling, self._idle)
+        old.close()
         seat.session.config = config
-        seat.sampler.close()
-        seat.sampler = self._backend.sampler(config.sampling, self._idle)
+        seat.due_s = min(seat.due_s, self._clock() + config.slice_s)
 
     def step(self) -> float:
         """One step; returns the seconds until something is due (0: at once)."""
@@ -144,7 +149,8 @@ class Scheduler:
             ready = evaluate(self._backend, [seat.session.sequence for seat in running])
         except Exception as error:
             for seat in running:
-                self.fail(seat, error)
+                if not seat.session.sequence.n_pending:  # it was in the batch
+                    self.fail(seat, error)
             return
         for sequence, row in ready:
             seat = by_sequence[id(sequence)]

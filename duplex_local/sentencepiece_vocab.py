@@ -42,7 +42,8 @@ class SentencePieceVocab:
         self.added = tuple(self._ids)
         self._texts = {token: text for text, token in self._ids.items()}
         longest_first = sorted(self._ids, key=len, reverse=True)
-        self._split = re.compile("(" + "|".join(map(re.escape, longest_first)) + ")")
+        either = "|".join(map(re.escape, longest_first)) or "(?!)"  # nothing matches this
+        self._split = re.compile(f"({either})")
         self.n_tokens = self._pieces.get_piece_size() + len(self._ids)
 
     def encode(self, text: str) -> list[int]:

@@ -38,12 +38,17 @@ from duplex_local.protocol import History, SlicePair, prompt_ids
 from duplex_local.sequence import Sequence
 from duplex_local.tokenizer import Detokenizer, Tokenizer
 
-__all__ = ["Session", "clean"]
+__all__ = ["Session", "clean", "without_surrogates"]
+
+
+def without_surrogates(text: str) -> str:
+    """`text` with a "?" for every lone surrogate; as long as before."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def clean(text: str) -> str:
     """`text` as it can be tokenized, shown and stored: valid Unicode, no NUL, one kind of \\n."""
-    text = text.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate becomes "?"
+    text = without_surrogates(text)
     return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
 
 
@@ -86,6 +91,7 @@ class Session:
         self._epoch = 0
         self._floor = Floor.IDLE
         self._messages: list[str] = []  # sent with Enter, not heard yet
+        self._refused = ""  # what stands in the box and was refused already
         self._run: _Run | None = None
         self._history = History(tokenizer)
 
@@ -137,21 +143,29 @@ class Session:
         message = clean(text).strip()
         if not message:
             return
+        self._refused = ""  # sent again, it is refused again
+        if self._can_hear(message):
+            self._messages.append(message)
+            self._tell_floor()
+
+    def _can_hear(self, message: str) -> bool:
+        """Refuse, once, what would fill the context."""
+        if self.config.mode is Mode.REFERENCE:
+            return True  # the original has no such limit
         n_max = self.sequence.n_ctx // 4
         # A cheap bound first: a megabyte is not worth tokenizing to be refused.
-        if len(message) > 8 * n_max or self._n_tokens(message) > n_max:
+        if len(message) <= 8 * n_max and self._n_tokens(message) <= n_max:
+            return True
+        if message != self._refused:
+            self._refused = message
             self._say(
                 Refused,
                 message=f"Your message has {len(message):,} characters, which is more than the "
                 f"model can hear at once ({n_max} tokens). Send it in parts.",
             )
-            return
-        self._messages.append(message)
-        self._tell_floor()
+        return False
 
     def _n_tokens(self, message: str) -> int:
-        if self.config.mode is Mode.REFERENCE:
-            return 0  # the original has no such limit
         return sum(len(prompt_ids(self._tokenizer, part)) for part in in_slices(message))
 
     def notice_typing(self, now_s: float) -> None:
@@ -174,10 +188,14 @@ class Session:
             self._run = None
             self.sequence.halt()
         self._history.interrupt(cut.index, cut.n_chars)
-        for pair in self._history.pairs:
-            if pair.index >= cut.index:
-                self._say_slice(pair)
+        kept = {pair.index: pair for pair in self._history.pairs if pair.index >= cut.index}
+        if cut.index >= 0 and cut.index not in kept:  # it said nothing and left the history
+            self._say(SliceChanged, index=cut.index, user="", reply="", end=ReplyEnd.CUT)
+        for pair in kept.values():
+            self._say_slice(pair)
         if by_stop:
+            for part in self._hear_words():  # said before the stop: heard, not answered
+                self._listen_on(part)
             self._history.active = False
         if was_answering:
             self._say(Interrupted, after_index=last_index, by_stop=by_stop)
@@ -221,7 +239,7 @@ class Session:
         messages, self._messages = self._messages, []
         if messages:
             return [part for message in messages for part in in_slices(message)]
-        words = self._draft.take_words()
+        words = self._draft.take_words(self._can_hear)
         if words:
             self._say(DraftTaken, n_taken=self._draft.n_taken, text=words)
         return in_slices(clean(words))
@@ -276,7 +294,7 @@ class Session:
         elif token == self._tokenizer.eos:
             self._close(run.reply, ReplyEnd.EOS)
         else:
-            run.reply += run.detokenizer.push(token)
+            run.reply += run.detokenizer.push(token).replace("\0", "")  # no page can show it
             if run.n_sampled >= self.config.max_tokens_per_slice:
                 self._close(run.reply, ReplyEnd.BUDGET)
             else:

@@ -49,6 +49,14 @@ def test_the_terminal_chat_answers_and_ctrl_c_twice_leaves(tiny_gguf: Path) -> N
         assert chat.stderr.read() == b"stopped\n"
 
 
+def test_the_terminal_chat_leaves_when_there_is_nothing_more_to_read(tiny_gguf: Path) -> None:
+    arguments = ["-m", "duplex_local", "--model", str(tiny_gguf), "--slice-s", "0.2"]
+    done = subprocess.run(
+        [sys.executable, *arguments], input=b"\n \n\t\n", capture_output=True, cwd=ROOT, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [

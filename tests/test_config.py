@@ -18,6 +18,8 @@ from duplex_local.errors import ConfigError, DuplexError, exit_with_one_line
         (lambda: SessionConfig(slice_s=0), "slice_s is 0, but must be from 0.2 to 30"),
         (lambda: SessionConfig(max_tokens_per_slice=True), "must be a whole number"),
         (lambda: EngineConfig(Path("x"), n_sessions=0), "n_sessions is 0"),
+        (lambda: SessionConfig(sampling=5), "sampling must be a SamplingConfig"),  # type: ignore[arg-type]
+        (lambda: SessionConfig(mode="live"), "mode must be a Mode"),  # type: ignore[arg-type]
     ],
 )
 def test_a_bad_value_names_setting_value_and_range(make: object, says: str) -> None:

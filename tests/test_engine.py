@@ -11,8 +11,16 @@ import pytest
 
 from duplex_local.config import EngineConfig, SamplingConfig, SessionConfig
 from duplex_local.engine import Conversation, Engine
-from duplex_local.errors import BusyError, ConfigError
-from duplex_local.events import Event, Refused, ReplyEnd, Reset, SliceChanged
+from duplex_local.errors import BusyError, ConfigError, ProtocolError
+from duplex_local.events import (
+    DraftTaken,
+    Event,
+    Failed,
+    Refused,
+    ReplyEnd,
+    Reset,
+    SliceChanged,
+)
 
 GREEDY = SessionConfig(slice_s=0.3, sampling=SamplingConfig(temperature=0.0))
 
@@ -137,11 +145,38 @@ def test_a_megabyte_is_refused_in_one_sentence(engine: Engine, act: str) -> None
     assert page(until(conversation, is_end))[0][0] == "hello"
 
 
-def test_a_closed_engine_may_be_closed_again(tiny_gguf: Path) -> None:
-    engine = Engine(EngineConfig(model=tiny_gguf, n_ctx=256, n_sessions=1))
-    engine.open().send("hello")
+def test_a_closed_engine_says_so_and_may_be_closed_again(tiny_gguf: Path) -> None:
+    engine = Engine(EngineConfig(model=tiny_gguf, n_ctx=256, n_sessions=2))
+    conversation = engine.open()
+    conversation.send("hello")
     engine.close()
     engine.close()
+    for call in (engine.open, conversation.history):
+        with pytest.raises(ProtocolError, match="closed"):
+            call()
+    conversation.close()
+
+
+def test_a_half_emoji_is_taken_as_a_question_mark(engine: Engine) -> None:
+    conversation = engine.open(GREEDY)
+    conversation.type("a\ud800b ", revision=1, n_taken=0)
+    taken = until(conversation, lambda e: isinstance(e, DraftTaken))
+    assert [e.text for e in taken if isinstance(e, DraftTaken)] == ["a?b "]
+
+
+def test_a_message_to_a_conversation_that_failed_is_refused(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversation = engine.open(GREEDY)
+    monkeypatch.setattr(engine._backend, "eval", lambda chunks: 1 / 0)
+    conversation.send("hello")
+    until(conversation, lambda e: isinstance(e, Failed))
+    monkeypatch.undo()
+    conversation.send("hello")
+    assert "over" in until(conversation, lambda e: isinstance(e, Refused))[-1].message
+    conversation.reset()
+    conversation.send("hello")
+    assert page(until(conversation, is_end))[0][0] == "hello"
 
 
 def test_the_reference_logits(shared: Path, tmp_path: Path) -> None:

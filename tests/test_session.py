@@ -5,6 +5,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from duplex_local.config import SessionConfig
 from duplex_local.errors import ProtocolError
 from duplex_local.events import (
     DraftTaken,
@@ -233,6 +234,84 @@ def test_a_reply_that_says_nothing_leaves_page_and_memory(world: World) -> None:
     user.type("could you ")
     world.wait(8)
     assert user.page == user.memory == {0: ("could you", "")}
+
+
+def test_stop_right_after_enter_is_a_stop(world: World) -> None:
+    user = world.user()
+    user.model_says("Mars is red.")
+    user.send("tell me about mars")
+    user.stop()
+    world.wait(10)
+    assert user.memory == {0: ("tell me about mars", "")}  # heard, and not answered
+    assert user.session.floor is Floor.IDLE
+
+
+def test_words_in_the_box_at_a_stop_are_heard_and_not_answered(world: World) -> None:
+    user = world.user()
+    user.model_says("Answer.")
+    user.type("tell me now ")
+    user.stop()
+    world.wait(10)
+    assert user.memory == {0: ("tell me now", "")}
+
+
+def test_a_stop_leaves_no_silent_pair_behind(world: World) -> None:
+    user = world.user(max_tokens_per_slice=4)
+    user.model_says("abcdefgh")
+    user.send("go")
+    world.wait(0.1)
+    user.look()
+    world.now_s += 2.0
+    world.scheduler.step()  # the next slice is at work, nothing of it is shown
+    user.stop()
+    user.model_says(None)
+    user.send("next")
+    world.wait(0.1)
+    text = world.tokenizer.decode(world.backend.held[0])
+    assert text == "<用户>go<AI>abcd<用户>next<AI>"
+
+
+def test_an_endless_word_is_refused_once_and_stays_in_the_box() -> None:
+    world = World(n_ctx=512)
+    user = world.user()
+    user.type("x" * 3000 + " ")
+    world.wait(8)
+    assert len(user.seen(Refused)) == 1 and user.memory == {}
+    assert user.session.floor is Floor.LISTENING
+    user.model_says("Fine.")
+    user.type("hello ")
+    world.wait(2)
+    assert user.memory == {0: ("hello", "Fine.")}
+
+
+def test_a_nul_of_the_model_is_neither_shown_nor_remembered(world: World) -> None:
+    user = world.user()
+    user.model_says("a\0b")
+    user.send("go")
+    world.wait(0.1)
+    assert user.page == user.memory == {0: ("go", "ab")}
+
+
+def test_a_slice_pruned_while_it_was_cut_leaves_the_page(world: World) -> None:
+    user = world.user()
+    user.model_says(None, " .", None)
+    user.send("could you")
+    world.wait(0.1)
+    world.now_s += 2.0
+    for _ in range(2):
+        world.scheduler.step()
+    user.look()  # the page shows " ." of a slice that is still open
+    assert user.page[1] == ("", " .")
+    cut = user.outbox.cut()
+    world.wait(4)  # the slice closes, and is pruned, before the session hears of the cut
+    user.session.interrupt(cut, world.now_s, by_stop=False)
+    assert user.page == user.memory == {0: ("could you", "")}
+
+
+def test_a_shorter_slice_begins_at_once(world: World) -> None:
+    user = world.user(slice_s=30.0)
+    world.scheduler.configure(user.seat, SessionConfig(slice_s=2.0))
+    assert user.seat.due_s == world.now_s + 2.0
 
 
 def test_a_full_window_slides_and_says_so() -> None:

@@ -93,9 +93,10 @@ class Transcript:
 
     def cut(self, n_chars: int) -> None:
         """Only `n_chars` of the last slice were shown; the rest is forgotten."""
-        self.history.interrupt(self.history.pairs[-1].index, n_chars)
-        pair = self.history.pairs[-1]
-        if pair.is_empty:
+        index = self.history.n_slices - 1
+        self.history.interrupt(index, n_chars)
+        pair = self.history.last
+        if pair is None or pair.index != index:  # a silent slice of which nothing was shown
             self.rows.pop()
             return
         prompt = prompt_ids(self.codec, pair.user)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import socket
 import sys
 import threading
@@ -84,6 +85,10 @@ def serve(engine: Engine, config: SessionConfig, options: argparse.Namespace) ->
     """Show the page until Ctrl-C."""
     from ui.app import build, launch_options
 
+    # Gradio asks its own server whether it is up, through a proxy if one is set.
+    for name in ("NO_PROXY", "no_proxy"):
+        known = os.environ.get(name, "")
+        os.environ[name] = ",".join(filter(None, [known, "127.0.0.1,localhost", options.host]))
     page = build(engine, config)
     try:
         _, url, _ = page.launch(**launch_options(options.host, options.port))

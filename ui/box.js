@@ -46,8 +46,13 @@ function makeBox(root, tell) {
     fit();
   }
 
+  // Nobody listens in a tab that waits for its place, or whose conversation failed.
+  function isHeard() {
+    return ["idle", "listening", "speaking"].includes(root.querySelector(".state").dataset.state);
+  }
+
   function send() {
-    if (!area.value.trim()) return;
+    if (!area.value.trim() || !isHeard()) return;
     const box = content();
     sent = { text: box.text, heard };
     nTaken += Array.from(box.text).length; // sent characters have left the box, too

@@ -11,7 +11,11 @@ from ui.view import Mark, Row, View
 
 __all__ = ["about", "figures", "patch", "row_html", "to_json"]
 
-REAL_MODEL_HINT = "How to get the real model: <code>make convert</code>"
+REAL_MODEL = "xinrongzhang2022/MiniCPM-duplex"
+REAL_MODEL_HINT = (
+    f"How to get the real model: <code>.venv/bin/hf download {REAL_MODEL} --local-dir real</code>, "
+    "then <code>make convert CHECKPOINT=real</code>."
+)
 
 
 def escape(text: str) -> str:

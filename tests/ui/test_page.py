@@ -139,7 +139,7 @@ def test_a_reply_fills_token_by_token_and_is_exact(tab):
 
 def test_typed_text_is_never_code(tab):
     tab.box.fill(NASTY)
-    tab.conversation.wait(lambda c: len(c.typed) == 1)
+    tab.conversation.wait(lambda c: bool(c.typed))
     tab.conversation.take_words()
     tab.page.locator(".said:not([hidden])").wait_for()
     assert tab.page.locator(".said").evaluate("one => one.textContent") == NASTY
@@ -213,6 +213,10 @@ def test_a_failure_is_shown_and_stays_until_a_new_conversation(tab):
     tab.page.locator(".label", has_text="FAILED").wait_for()
     assert tab.page.locator(".failure").text_content() == "The model <ran> out of memory."
     assert tab.replies() == ["Hello"]
+    tab.box.fill("are you there")
+    tab.page.keyboard.press("Enter")
+    assert tab.box.input_value() == "are you there"
+    tab.box.fill("")
     tab.page.locator(".renew").click()
     tab.page.locator(".failure").wait_for(state="hidden")
     assert tab.replies() == []
