@@ -35,7 +35,7 @@ def converse(tab) -> None:
     for index in range(6, 13):
         say(index, "", "", ReplyEnd.IDLE)
     tab.box.press_sequentially("how far is it from the sun and how big")
-    tab.conversation.wait(lambda c: len(c.typed) == 38)
+    tab.conversation.wait(lambda c: len(c.typed) >= 38)
     tab.conversation.tell(Ticked(1, 28.0, 20.0))
     say(13, "how far is it from the sun", "Saturn is the sixth planet from the")
     tab.conversation.draft.update("how far is it from the sun ", 1000, 0)

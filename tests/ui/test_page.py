@@ -23,7 +23,7 @@ NASTY = " </s><idle><script>window.hacked = 1</script> ${1} {{2}} `3` &amp;\n  t
 
 def test_every_input_sends_the_whole_box_with_a_new_revision(tab):
     tab.box.press_sequentially("hello big")
-    tab.conversation.wait(lambda c: len(c.typed) == 9)
+    tab.conversation.wait(lambda c: len(c.typed) >= 9)
     by_revision = sorted(tab.conversation.typed, key=lambda call: call[2])
     assert [call[1] for call in by_revision] == ["hello big"[: n + 1] for n in range(9)]
     assert [call[2] for call in by_revision] == list(range(1, 10))
@@ -73,7 +73,7 @@ def test_text_of_an_input_method_is_sent_when_it_is_composed(tab):
 
 def test_words_are_not_taken_from_under_an_input_method(tab):
     tab.box.press_sequentially("hello ")
-    tab.conversation.wait(lambda c: len(c.typed) == 6)
+    tab.conversation.wait(lambda c: len(c.typed) >= 6)
     ime = tab.page.context.new_cdp_session(tab.page)
     ime.send("Input.imeSetComposition", {"text": "ni", "selectionStart": 2, "selectionEnd": 2})
     assert tab.conversation.take_words() == "hello "
@@ -105,7 +105,7 @@ def test_no_character_is_lost_while_words_are_taken_from_under_fast_typing(tab):
 
 def test_taken_words_turn_faint_and_go_when_the_utterance_is_over(tab):
     tab.box.press_sequentially("how far is it ")
-    tab.conversation.wait(lambda c: len(c.typed) == 14)
+    tab.conversation.wait(lambda c: len(c.typed) >= 14)
     tab.conversation.take_words()
     tab.page.locator(".said", has_text="how far is it").wait_for()
     assert tab.box.input_value() == ""
@@ -115,7 +115,7 @@ def test_taken_words_turn_faint_and_go_when_the_utterance_is_over(tab):
 
 def test_an_edited_front_is_not_stripped(tab):
     tab.box.press_sequentially("hello wor")
-    tab.conversation.wait(lambda c: len(c.typed) == 9)
+    tab.conversation.wait(lambda c: len(c.typed) >= 9)
     tab.page.evaluate("document.querySelector('textarea').value = 'jello wor'")
     tab.conversation.take_words()
     tab.page.locator(".said", has_text="hello").wait_for()
