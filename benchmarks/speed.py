@@ -28,7 +28,8 @@ from duplex_local.backend import Sampler
 from duplex_local.config import DEFAULT_MODEL, EngineConfig, SessionConfig
 from duplex_local.draft import Draft
 from duplex_local.errors import exit_with_one_line
-from duplex_local.llama_backend import LlamaBackend, default_threads, physical_cores
+from duplex_local.llama_backend import LlamaBackend
+from duplex_local.machine import default_threads, physical_cores
 from duplex_local.outbox import Outbox
 from duplex_local.scheduler import Scheduler
 from duplex_local.sequence import Sequence, evaluate

@@ -12,7 +12,6 @@ import functools
 import logging
 import os
 import platform
-import subprocess
 from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -29,13 +28,12 @@ import numpy.typing as npt
 from duplex_local.backend import Chunk, ModelInfo
 from duplex_local.config import EngineConfig, SamplingConfig
 from duplex_local.errors import BackendError, ContextFullError, ModelFileError, ProtocolError
+from duplex_local.machine import default_threads
 
 __all__ = [
     "LlamaBackend",
     "LlamaVocab",
-    "default_threads",
     "load_vocab",
-    "physical_cores",
     "system_info",
 ]
 
@@ -51,7 +49,6 @@ _DECODE_CODES = {
     -3: "the computation failed",
 }
 _NOT_OURS = "Make the file again with `python -m convert CHECKPOINT`."
-_ONE_THREAD_BYTES = 64 * 2**20
 _SCALES = ("minicpm.embedding_scale", "minicpm.residual_scale", "minicpm.logit_scale")
 
 
@@ -84,31 +81,6 @@ def system_info() -> str:
     """What the library was built for, as llama.cpp says it."""
     _start()
     return f"{llama.__version__}, {llama.llama_print_system_info().decode().strip()}"
-
-
-def physical_cores() -> int:
-    """Cores, not hardware threads: more threads than cores slow llama.cpp down badly."""
-    if platform.system() == "Darwin":
-        names = ("hw.perflevel0.physicalcpu", "hw.physicalcpu")
-        for name in names:  # performance cores first; older machines know only the second
-            done = subprocess.run(["sysctl", "-n", name], capture_output=True, text=True)
-            if done.returncode == 0:
-                return int(done.stdout)
-    try:
-        usable = os.sched_getaffinity(0)
-        folder = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
-        return len({Path(folder.format(cpu)).read_text() for cpu in usable})
-    except (AttributeError, OSError):
-        return os.cpu_count() or 1
-
-
-def default_threads(model: Path) -> int:
-    """Threads for `model`: all cores, or one where handing work over costs more than the work.
-
-    With a model of a few megabytes a second thread gains nothing, and on a busy machine, where
-    one waits for the other at every node of the graph, loses a factor of 20 (docs/log.md).
-    """
-    return 1 if model.stat().st_size < _ONE_THREAD_BYTES else physical_cores()
 
 
 def _load_model(path: Path, params: Any, stack: ExitStack) -> Any:

@@ -14,6 +14,7 @@ LAYERS = [
     "protocol",
     "tokenizer",
     "sentencepiece_vocab",
+    "machine",
     "backend",
     "llama_backend",
     "sequence",

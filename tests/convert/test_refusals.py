@@ -132,7 +132,8 @@ def test_missing_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 def test_hub_id_says_how_to_download(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = refused(capsys, "someone/some-model", tmp_path / "out")
-    assert "`hf download someone/some-model --local-dir DIR`" in line
+    assert "`.venv/bin/hf download someone/some-model --local-dir some-model`" in line
+    assert "`make convert CHECKPOINT=some-model`" in line
 
 
 @pytest.mark.parametrize("options", [["--quant", "Q4_X"], ["--quant"], ["--nonsense"]])
