@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,11 +10,12 @@ from typing import Any
 from convert.safetensors_file import read_safetensors_file
 from convert.tensor import StoredTensor
 from convert.torch_file import read_torch_file
+from convert.untrusted import MAX_JSON_BYTES, parse_json, read_whole
 from duplex_local.errors import ModelFileError
 
 __all__ = ["find_checkpoint", "read_json", "read_tensors"]
 
-_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+_HUB_ID = re.compile(r"\w[\w.-]*/(\w[\w.-]*)")
 _Reader = Callable[[Path], dict[str, StoredTensor]]
 
 # In order of preference: (single file, index of several files, reader).
@@ -32,14 +32,21 @@ def find_checkpoint(source: str) -> Path:
         ModelFileError: when there is none; says how to get a checkpoint from the hub.
     """
     directory = Path(source)
-    if directory.is_dir():
-        return directory
-    if directory.exists():
-        raise ModelFileError(f"{source} is a file. Give the folder that holds config.json.")
-    if _HUB_ID.fullmatch(source):
+    try:
+        if directory.is_dir():
+            return directory
+        if directory.exists():
+            raise ModelFileError(f"{source} is a file. Give the folder that holds config.json.")
+    except (OSError, ValueError) as error:
+        raise ModelFileError(
+            f"Cannot open {source}: {error}. Give the folder that holds config.json."
+        ) from None
+    if hub_id := _HUB_ID.fullmatch(source):
+        name = hub_id[1]
         raise ModelFileError(
             f"There is no folder {source}, and download is not built in yet. If it is a hub id: "
-            f"`hf download {source} --local-dir DIR`, then `python -m convert DIR`."
+            f"`.venv/bin/hf download {source} --local-dir {name}`, then "
+            f"`make convert CHECKPOINT={name}`."
         )
     raise ModelFileError(f"There is no folder {source}. Give the folder that holds config.json.")
 
@@ -51,7 +58,7 @@ def read_json(path: Path) -> dict[str, Any]:
         ModelFileError: when it is missing or not a JSON object.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(read_whole(path, MAX_JSON_BYTES))
     except FileNotFoundError:
         raise ModelFileError(
             f"There is no {path}. Give the folder of a complete MiniCPM checkpoint."
@@ -82,10 +89,12 @@ def read_tensors(directory: Path) -> dict[str, StoredTensor]:
 
 def _read_shards(directory: Path, index: str, read: _Reader) -> dict[str, StoredTensor]:
     weight_map = read_json(directory / index).get("weight_map")
-    if not isinstance(weight_map, dict):
+    if not isinstance(weight_map, dict) or not all(
+        isinstance(shard, str) for shard in weight_map.values()
+    ):
         raise ModelFileError(f"{directory / index} has no weight_map. Download it again.")
     tensors: dict[str, StoredTensor] = {}
-    for shard in sorted(set(map(str, weight_map.values()))):
+    for shard in sorted(set(weight_map.values())):
         # A name with a folder in it would read files outside the checkpoint.
         if Path(shard).name != shard or not (directory / shard).is_file():
             raise ModelFileError(

@@ -7,11 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from convert.untrusted import brief
 from duplex_local.errors import ModelFileError
 
 __all__ = ["Hyperparameters", "parse_config"]
 
 ARCHITECTURE = "MiniCPMForCausalLM"
+
+# llama.cpp's limits: LLAMA_MAX_LAYERS, and the int32 of most of its counts.
+MAX_LAYERS = 512
+MAX_COUNT = 2**31 - 1
+# Far beyond any model, and no quotient of two of them leaves the range of float32.
+MIN_FACTOR, MAX_FACTOR = 1e-15, 1e15
 
 # Settings that change the computation, with the values llama.cpp's minicpm graph stands for.
 # Absent means the first value.
@@ -80,7 +87,7 @@ def parse_config(config: Mapping[str, Any]) -> Hyperparameters:
     n_heads = _count(config, "num_attention_heads")
     description = config.get("description")
     return Hyperparameters(
-        n_layers=_count(config, "num_hidden_layers"),
+        n_layers=_count(config, "num_hidden_layers", maximum=MAX_LAYERS),
         n_heads=n_heads,
         n_kv_heads=_count(config, "num_key_value_heads", n_heads),
         hidden_size=_count(config, "hidden_size"),
@@ -100,36 +107,40 @@ def parse_config(config: Mapping[str, Any]) -> Hyperparameters:
 def _check_architecture(config: Mapping[str, Any]) -> None:
     found = config.get("architectures") or [config.get("model_type")]
     if found != [ARCHITECTURE]:
-        names = ", ".join(map(str, found)) if isinstance(found, list) else str(found)
+        first = found[0] if isinstance(found, list) else found
+        name = first[:80] if isinstance(first, str) else brief(first)
         raise ModelFileError(
-            f"config.json is of a {names} model; only {ARCHITECTURE} can be converted. "
+            f"config.json is of a {name} model; only {ARCHITECTURE} can be converted. "
             "Give a MiniCPM-duplex checkpoint."
         )
     for name, allowed in _ONLY.items():
         value = config.get(name, allowed[0])
         if value not in allowed:
             raise ModelFileError(
-                f"config.json sets {name} to {value!r}, which llama.cpp's MiniCPM graph does not "
-                f"compute (only {allowed[0]!r}). Such a checkpoint cannot be converted."
+                f"config.json sets {name} to {brief(value)}, which llama.cpp's MiniCPM graph does "
+                f"not compute (only {allowed[0]!r}). Such a checkpoint cannot be converted."
             )
 
 
-def _count(config: Mapping[str, Any], name: str, default: int | None = None) -> int:
+def _count(
+    config: Mapping[str, Any], name: str, default: int | None = None, maximum: int = MAX_COUNT
+) -> int:
     value = config.get(name, default)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise _bad(name, value, "a whole number above 0")
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= maximum:
+        raise _bad(name, value, f"a whole number from 1 to {maximum}")
     return value
 
 
 def _positive(config: Mapping[str, Any], name: str, default: float | None = None) -> float:
     value = config.get(name, default)
-    if not isinstance(value, (int, float)) or not 0 < value < math.inf:
-        raise _bad(name, value, "a number above 0")
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not MIN_FACTOR <= value <= MAX_FACTOR:
+        raise _bad(name, value, f"a number from {MIN_FACTOR:g} to {MAX_FACTOR:g}")
     return float(value)
 
 
 def _bad(name: str, value: object, expected: str) -> ModelFileError:
-    state = "lacks" if value is None else f"has {value!r} for"
+    state = "lacks" if value is None else f"has {brief(value)} for"
     return ModelFileError(
         f"config.json {state} {name}, which must be {expected}. Download config.json again."
     )

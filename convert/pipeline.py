@@ -100,6 +100,10 @@ def convert(request: Request, reporter: Reporter) -> list[ConvertedFile]:
 def _checked_name(name: str) -> str:
     if not name or name.startswith(".") or Path(name).name != name:
         raise ConfigError(f"{name!r} cannot be the name of a file. Choose one with --name.")
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:  # a folder's name can be any bytes
+        raise ConfigError(f"{name!a} is no UTF-8 text. Choose one with --name.") from None
     return name
 
 

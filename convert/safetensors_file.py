@@ -6,17 +6,15 @@ out whole tensors; we copy bit patterns in pieces.
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 from convert.tensor import DTYPE_SIZES, StoredTensor
+from convert.untrusted import MAX_DIMENSIONS, MAX_JSON_BYTES, natural, parse_json
 from duplex_local.errors import ModelFileError
 
 __all__ = ["read_safetensors_file"]
-
-MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 
 
 def read_safetensors_file(path: Path) -> dict[str, StoredTensor]:
@@ -29,9 +27,11 @@ def read_safetensors_file(path: Path) -> dict[str, StoredTensor]:
         size_bytes = path.stat().st_size
         with path.open("rb") as file:
             header_bytes = int.from_bytes(file.read(8), "little")
-            if header_bytes > min(MAX_HEADER_BYTES, size_bytes - 8):
+            if header_bytes > size_bytes - 8:
                 raise ModelFileError(_why_no_header(path))
-            header = json.loads(file.read(header_bytes))
+            if header_bytes > MAX_JSON_BYTES:
+                raise _damaged(path, "its header is far too large")
+            header = parse_json(file.read(header_bytes))
     except (OSError, ValueError) as error:
         raise _damaged(path, str(error)) from None
     if not isinstance(header, dict):
@@ -45,8 +45,10 @@ def read_safetensors_file(path: Path) -> dict[str, StoredTensor]:
 
 def _place(path: Path, name: str, entry: Any, data_start: int, size_bytes: int) -> StoredTensor:
     try:
-        dtype, shape = str(entry["dtype"]), tuple(int(n) for n in entry["shape"])
-        begin, end = (int(n) for n in entry["data_offsets"])
+        dtype, shape = entry["dtype"], tuple(natural(n) for n in entry["shape"])
+        begin, end = (natural(n) for n in entry["data_offsets"])
+        if not isinstance(dtype, str) or len(shape) > MAX_DIMENSIONS:
+            raise ValueError
     except (KeyError, TypeError, ValueError):
         raise _damaged(path, f"its header describes {name} wrongly") from None
     if dtype not in DTYPE_SIZES:
@@ -55,7 +57,7 @@ def _place(path: Path, name: str, entry: Any, data_start: int, size_bytes: int) 
             "converted."
         )
     expected = math.prod(shape) * DTYPE_SIZES[dtype]
-    if begin < 0 or min(shape, default=1) < 0 or end - begin != expected:
+    if end - begin != expected:
         raise _damaged(path, f"its header describes {name} wrongly")
     if data_start + end > size_bytes:
         missing = data_start + end - size_bytes

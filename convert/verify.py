@@ -26,9 +26,18 @@ class Verifier:
     """Checks files made from one checkpoint. Expectations are computed once, for all of them."""
 
     def __init__(self, directory: Path, model: Model) -> None:
+        try:
+            self._expect(directory / "tokenizer.model", model)
+        except (IndexError, OSError, RuntimeError, UnicodeError, ValueError) as error:
+            raise ModelFileError(
+                f"sentencepiece cannot use {directory / 'tokenizer.model'}: {str(error)[:200]}. "
+                "Download it again."
+            ) from None
+
+    def _expect(self, tokenizer: Path, model: Model) -> None:
         import sentencepiece  # here: it need not be loaded to refuse a bad checkpoint
 
-        pieces = sentencepiece.SentencePieceProcessor(model_file=str(directory / "tokenizer.model"))
+        pieces = sentencepiece.SentencePieceProcessor(model_file=str(tokenizer))
         self._model = model
         self._piece_ids = _sampled_pieces(model.vocabulary)
         sampled = [pieces.decode([token]) for token in self._piece_ids]

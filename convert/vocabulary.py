@@ -14,6 +14,7 @@ type, so the file, a protobuf, is read here:
 from __future__ import annotations
 
 import enum
+import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from convert.checkpoint import read_json
+from convert.untrusted import natural, read_whole
 from duplex_local.errors import ModelFileError
 
 __all__ = ["PieceType", "Vocabulary", "read_vocabulary"]
@@ -28,7 +30,8 @@ __all__ = ["PieceType", "Vocabulary", "read_vocabulary"]
 BPE = 2  # TrainerSpec.model_type
 SPACE = "\u2581"  # how a sentencepiece model spells a space
 ADDED_SCORE = -1000.0  # never read for a USER_DEFINED token; llama.cpp's converter writes it
-N_BYTES = 256
+BYTE_TEXTS = sorted(f"<0x{byte:02X}>" for byte in range(256))
+MAX_MODEL_BYTES = 16 * 1024 * 1024  # MiniCPM's has 2 MB
 
 
 class PieceType(enum.IntEnum):
@@ -100,15 +103,17 @@ def read_vocabulary(directory: Path, vocab_size: int) -> Vocabulary:
 
 def _read_pieces(path: Path) -> tuple[list[str], list[float], list[PieceType]]:
     try:
-        model = path.read_bytes()
+        model = read_whole(path, MAX_MODEL_BYTES)
     except OSError as error:
         raise ModelFileError(
             f"Cannot read {path}: {error.strerror}. A MiniCPM checkpoint has a tokenizer.model; "
             "download it again."
         ) from None
+    except ValueError as error:
+        raise ModelFileError(f"Cannot read {path}: {error}. Download it again.") from None
     try:
         return _parse_model(model)
-    except (IndexError, TypeError, ValueError, struct.error):
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, struct.error):
         raise ModelFileError(
             f"{path} is no sentencepiece model or is truncated. Download it again."
         ) from None
@@ -127,29 +132,37 @@ def _parse_model(model: bytes) -> tuple[list[str], list[float], list[PieceType]]
             text = piece[1].decode("utf-8")
             # llama.cpp looks for USER_DEFINED tokens in the text as the user wrote it.
             texts.append(text.replace(SPACE, " ") if kind is PieceType.USER_DEFINED else text)
-            scores.append(struct.unpack("<f", piece.get(2, b"\0\0\0\0"))[0])
+            scores.append(_score(piece))
             types.append(kind)
         elif number == 2:
-            trainer = dict(_fields(value))
+            trainer.update(_fields(value))
         elif number == 3:
-            normalizer = dict(_fields(value))
-    _check_algorithm(trainer, normalizer, types)
+            normalizer.update(_fields(value))
+    _check_algorithm(trainer, normalizer, texts, types)
     return texts, scores, types
 
 
+def _score(piece: dict[int, Any]) -> float:
+    score: float = struct.unpack("<f", piece.get(2, b"\0\0\0\0"))[0]
+    if not math.isfinite(score):
+        raise ValueError("a score that cannot be compared")
+    return score
+
+
 def _check_algorithm(
-    trainer: dict[int, Any], normalizer: dict[int, Any], types: list[PieceType]
+    trainer: dict[int, Any], normalizer: dict[int, Any], texts: list[str], types: list[PieceType]
 ) -> None:
     """Refuse what llama.cpp would tokenize differently from sentencepiece."""
     if not types:
         raise ValueError("no pieces")
+    byte_texts = [text for text, kind in zip(texts, types, strict=True) if kind is PieceType.BYTE]
     why = ""
     if trainer.get(3, 1) != BPE:
         why = "is not a BPE model"
     elif normalizer.get(3, 1) or normalizer.get(4, 1) or normalizer.get(2, b""):
         why = "changes the text (a prefix space, merged spaces or a normalizer)"
-    elif types.count(PieceType.BYTE) != N_BYTES:
-        why = "has no byte fallback"
+    elif sorted(byte_texts) != BYTE_TEXTS:
+        why = "has no complete byte fallback"
     if why:
         raise ModelFileError(
             f"tokenizer.model {why}, so llama.cpp would find other ids than the original. "
@@ -186,6 +199,8 @@ def _varint(message: bytes, position: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, position
         shift += 7
+        if shift > 63:
+            raise ValueError("a number of more than 64 bits")
 
 
 def _added_tokens(directory: Path, pieces: list[str]) -> list[str]:
@@ -210,9 +225,13 @@ def _added_by_id(directory: Path) -> dict[int, str]:
     try:
         if (directory / "added_tokens.json").is_file():
             added = read_json(directory / "added_tokens.json")
-            return {int(token): text for text, token in added.items()}
-        decoder = _tokenizer_config(directory).get("added_tokens_decoder", {})
-        return {int(token): str(entry["content"]) for token, entry in decoder.items()}
+            by_id = {natural(token): text for text, token in added.items()}
+        else:
+            decoder = _tokenizer_config(directory).get("added_tokens_decoder", {})
+            by_id = {natural(int(token)): entry["content"] for token, entry in decoder.items()}
+        if not all(isinstance(text, str) and text for text in by_id.values()):
+            raise ValueError
+        return by_id
     except (AttributeError, KeyError, TypeError, ValueError):
         raise ModelFileError(
             f"The added tokens of {directory} are not a table of texts and ids. "
