@@ -19,9 +19,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=Path("runs/train"), help="state of the run")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=120.0, help="training time")
-    parser.add_argument("--rows", type=int, help="rows in a batch (default 96 on a GPU, else 3)")
-    parser.add_argument("--length", type=int, default=1024, help="tokens in a row")
-    parser.add_argument("--layers", type=int, default=7, help="fewer are faster to train")
+    parser.add_argument("--rows", type=int, help="rows in a batch (default 96 on a GPU, else 6)")
+    parser.add_argument("--length", type=int, default=512, help="tokens in a row")
+    parser.add_argument("--layers", type=int, default=5, help="fewer are faster to train")
     parser.add_argument("--rate", type=float, default=3e-3, help="highest learning rate")
     parser.add_argument("--quick", action="store_true", help="two layers, one minute, to try it")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --work")
@@ -62,7 +62,7 @@ def make(options: argparse.Namespace) -> None:
         write_vocabulary(vocabulary, options.data, options.seed)
     config = LoopConfig(
         minutes=1.0 if options.quick else options.minutes,
-        rows=options.rows or (96 if find_device().type == "cuda" else 3),
+        rows=options.rows or (96 if find_device().type == "cuda" else 6),
         length=options.length,
         rate=options.rate,
         seed=options.seed,

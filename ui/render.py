@@ -42,7 +42,9 @@ def row_html(row: Row) -> str:
     shown = row.slice
     end = shown.end.value if shown.end else ""
     names = ["row", "has-user" * bool(shown.user), "has-reply" * bool(shown.reply)]
-    names += ["open" * row.is_open, "over" * (end in ("eos", "cut") or bool(row.marks))]
+    # A ribbon breaks after a cut; after `</s>` only if the next slice begins with the user.
+    names += ["open" * row.is_open, "ended" * (end == "eos")]
+    names += ["over" * (end == "cut" or bool(row.marks))]
     pause = f'<div class="line quiet">quiet for {duration(row.pause_s)}</div>' * bool(row.pause_s)
     where = f'data-slice="{shown.index}" data-epoch="{shown.epoch}" data-end="{end}"'
     return (
