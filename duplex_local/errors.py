@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 P = ParamSpec("P")
+_MAX_CHARS = 1000
 
 
 class DuplexError(Exception):
@@ -68,6 +69,13 @@ class BackendError(DuplexError):
     """A llama.cpp call failed."""
 
 
+def _one_line(message: str) -> str:
+    """`message` for a terminal: one line, no escape codes, not endless; names in a file may be
+    anything."""
+    line = "".join(c if c.isprintable() else "?" for c in " ".join(message.split()))
+    return line if len(line) <= _MAX_CHARS else line[:_MAX_CHARS] + " …"
+
+
 def exit_with_one_line(main: Callable[P, int]) -> Callable[P, int]:
     """Wrap a command's `main`: a `DuplexError` becomes one line on stderr and exit code 1.
 
@@ -81,7 +89,7 @@ def exit_with_one_line(main: Callable[P, int]) -> Callable[P, int]:
         except DuplexError as error:
             if os.environ.get("DUPLEX_RAISE_ERRORS"):
                 raise
-            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+            print(f"error: {_one_line(str(error))}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
             print("stopped", file=sys.stderr)

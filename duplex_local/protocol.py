@@ -148,6 +148,18 @@ class History:
         """The newest closed pair."""
         return self._pairs[-1][0] if self._pairs else None
 
+    @property
+    def is_asleep(self) -> bool:
+        """True when the next silent slice will not run the model.
+
+        `active` says so only after the pair in which the model chose silence was pruned.
+        """
+        last = self.last
+        if self._open is not None or last is None:
+            return not self.active
+        chose_silence = last.is_empty and last.end is not ReplyEnd.CUT
+        return chose_silence or not self.active
+
     def ids(self) -> list[int]:
         """The ids the model must have seen by now."""
         ids = [self._codec.bos]
@@ -197,6 +209,7 @@ class History:
         Shown are the replies before slice `index`, and of slice `index` the first `n_chars`
         characters. Later replies were not shown at all; a silent pair without one leaves.
         """
+        self.active = not self.is_asleep
         for at, (pair, _) in enumerate(self._pairs):
             shown = pair.reply if pair.index < index else ""
             if pair.index == index:

@@ -121,7 +121,7 @@ class Session:
     def floor(self) -> Floor:
         if self._messages or not self._draft.is_blank:
             return Floor.LISTENING
-        if not self._history.active:
+        if self._history.is_asleep:
             return Floor.IDLE
         return Floor.SPEAKING if self._is_answering else Floor.LISTENING
 
@@ -131,7 +131,7 @@ class Session:
         if self._run is not None and (self._run.reply or self._run.user):
             return bool(self._run.reply.strip())
         last = self._history.last
-        if last is None or not self._history.active or last.end is ReplyEnd.CUT:
+        if last is None or self._history.is_asleep or last.end is ReplyEnd.CUT:
             return False
         return bool(last.reply.strip())
 

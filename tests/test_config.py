@@ -46,6 +46,9 @@ def test_a_users_error_is_one_line_and_ours_keeps_its_traceback(
 
     assert failing(ConfigError("slice_s\nis 0.")) == 1
     assert capsys.readouterr().err == "error: slice_s is 0.\n"
+    assert failing(ConfigError("\x1b[2J" + "x" * 5000)) == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: ?[2Jxxx") and len(shown) < 1100
     with pytest.raises(ZeroDivisionError):
         failing(ZeroDivisionError())
     monkeypatch.setenv("DUPLEX_RAISE_ERRORS", "1")

@@ -150,6 +150,21 @@ def test_stop_when_nothing_runs_changes_nothing(world: World) -> None:
     assert user.seen(Interrupted) == []
 
 
+def test_typing_after_the_answer_is_over_is_no_interruption(world: World) -> None:
+    user = world.user()
+    user.model_says("a long last slice", None)
+    user.send("go")
+    world.wait(2.5)  # the silent slice after it has been answered by silence
+    user.look()
+    assert user.session.floor is Floor.IDLE
+    for text in ("t", "th", "thanks "):
+        user.type(text)
+    assert user.seen(Interrupted) == []
+    user.type("")
+    world.wait(10)
+    assert user.memory == {0: ("go", "a long last sli"), 1: ("", "ce")}
+
+
 def test_every_key_of_one_interruption_is_one_interruption(world: World) -> None:
     user = world.user(max_tokens_per_slice=4)
     user.model_says("abcdefghijkl")
