@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.page import find_chromium
+from benchmarks.page import agree, find_chromium
 
 ROOT = Path(__file__).parent.parent.parent
 DEMO = ROOT / "models/demo-Q8_0.gguf"
@@ -30,3 +30,13 @@ def test_page_and_memory_agree_after_every_interruption() -> None:
     assert len(result["stop_ms"]) == 3
     assert result["n_unequal"] == 0 and result["requests_outside"] == []
     assert result["n_unanswered"] == 0
+
+
+def test_page_and_memory_may_differ_only_where_the_window_slid() -> None:
+    memory = {0: ("hi", "a"), 5: ("", "b"), 6: ("no", "c")}
+    assert agree(memory, memory)
+    assert agree({**memory, 2: ("old", "x")}, memory)
+    assert not agree({**memory, 7: ("", "x")}, memory)
+    assert not agree({**memory, 6: ("no", "cd")}, memory)
+    assert not agree({0: ("hi", "a")}, memory)
+    assert agree({}, {})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,16 +13,6 @@ pytest.importorskip("gradio")
 
 from duplex_local.config import SessionConfig
 from tests.ui.fake_engine import FakeConversation, FakeEngine
-
-CHROMIUM_ARGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 def free_port() -> int:
@@ -56,11 +45,13 @@ def url(engine):
 @pytest.fixture(scope="session")
 def browser():
     sync_api = pytest.importorskip("playwright.sync_api")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    from benchmarks.page import BROWSER_ARGS, find_chromium
+
+    chromium = find_chromium()
     with sync_api.sync_playwright() as playwright:
         if chromium is None and not Path(playwright.chromium.executable_path).exists():
             pytest.skip("no Chromium: install the system's, or run `playwright install chromium`")
-        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGS)
+        browser = playwright.chromium.launch(executable_path=chromium, args=BROWSER_ARGS)
         yield browser
         browser.close()
 
