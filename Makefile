@@ -18,10 +18,10 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(DEMO) ## open the page on http://127.0.0.1:7860 (ARGS="--model FILE --port N")
-	@$(PY) -m ui $(ARGS)
+	@$(PY) -m ui $(ARGS) || [ $$? -eq 130 ]
 
 chat: $(DEMO) ## duplex chat in the terminal (ARGS="--model FILE")
-	@$(PY) -m duplex_local $(ARGS)
+	@$(PY) -m duplex_local $(ARGS) || [ $$? -eq 130 ]
 
 convert: .venv/.installed ## make GGUF files (CHECKPOINT=folder QUANT=Q4_K_M OUT=models)
 	@$(PY) -m convert "$(CHECKPOINT)" --quant $(QUANT) --out "$(OUT)" $(ARGS)
@@ -80,6 +80,7 @@ endef
 
 # .venv/.installed is order-only: a new environment does not make a model out of date.
 $(DEMO): models/demo/model.safetensors models/demo/config.json models/demo/tokenizer.model | .venv/.installed
-	@$(PY) -m convert models/demo --quant Q8_0 --out models --name demo
+	@echo "Converting the demo model."
+	@$(PY) -m convert models/demo --quant Q8_0 --out models --name demo > /dev/null
 
 .PHONY: help run chat convert test check lint types format bench eval demo-model doctor install clean

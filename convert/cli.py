@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     quants = list(dict.fromkeys(options.quant))
     request = Request(options.checkpoint, quants, options.out, options.name, options.keep_bf16)
     files = convert(request, _Terminal())
-    print(f"Run it: python -m ui --model {shlex.quote(str(files[0].path))}")
+    print(f'Run it: make run ARGS="--model {shlex.quote(str(files[0].path))}"')
     if options.json:
         _write_json(options.json, _result(options.checkpoint, files, time.monotonic() - started_s))
     return 0

@@ -14,9 +14,9 @@ import threading
 import time
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from duplex_local.config import DEFAULT_MODEL, EngineConfig, SamplingConfig, SessionConfig
-from duplex_local.engine import Conversation, Engine
 from duplex_local.errors import BackendError, exit_with_one_line
 from duplex_local.events import (
     Event,
@@ -28,6 +28,9 @@ from duplex_local.events import (
     SliceChanged,
     WindowSlid,
 )
+
+if TYPE_CHECKING:
+    from duplex_local.engine import Conversation, Engine
 
 __all__ = ["main"]
 
@@ -143,6 +146,9 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdin.reconfigure(errors="replace")
     sampling = SamplingConfig(temperature=options.temperature, seed=options.seed)
     config = SessionConfig(slice_s=options.slice_s, sampling=sampling)
+    # Here, so that Ctrl-C while llama.cpp is loaded ends like any other.
+    from duplex_local.engine import Engine
+
     with Engine(EngineConfig(model=options.model, n_ctx=options.n_ctx, n_sessions=1)) as engine:
         info = engine.info
         print(f"{info.name} {info.quant} on {info.backend}. {info.description}".rstrip())

@@ -81,7 +81,8 @@ def _describe_engine() -> str | None:
     try:
         from duplex_local.llama_backend import system_info
     except ImportError as error:
-        return f"The engine is not installed yet ({error}). Run: make install"
+        print(f"  llama.cpp   not installed yet ({error}); make run does it")
+        return None
     print("  llama.cpp   " + system_info())
     return None
 

@@ -132,6 +132,8 @@ find(".gear").addEventListener("click", (event) => {
   event.currentTarget.setAttribute("aria-expanded", String(isOpen));
 });
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && !event.isComposing && !box.isComposing()) trigger("stopped", {});
+  if (event.key !== "Escape" || event.isComposing || box.isComposing()) return;
+  if (document.body.classList.contains("settings-open")) find(".gear").click();
+  else trigger("stopped", {});
 });
 find("textarea").focus();

@@ -14,7 +14,8 @@ __all__ = ["about", "figures", "patch", "row_html", "to_json"]
 REAL_MODEL = "xinrongzhang2022/MiniCPM-duplex"
 REAL_MODEL_HINT = (
     f"How to get the real model: <code>.venv/bin/hf download {REAL_MODEL} --local-dir real</code>, "
-    "then <code>make convert CHECKPOINT=real</code>."
+    "<code>make convert CHECKPOINT=real</code>, "
+    '<code>make run ARGS="--model models/real-Q4_K_M.gguf"</code>.'
 )
 
 

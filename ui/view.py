@@ -174,7 +174,10 @@ class View:
         if self._last < 0:
             return
         at = index if index in self._slices else self._last
-        self._marks[at] = (*self._marks.get(at, ()), mark)
+        marks = self._marks.get(at, ())
+        if mark in marks:
+            return
+        self._marks[at] = (*marks, mark)
         self._refold(at)
         self._touch(at)
 

@@ -155,7 +155,7 @@ def test_result_and_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         "tiny-Q8_0.gguf",
         "tiny-bf16.gguf",
     ]
-    assert lines[3] == f"Run it: python -m ui --model {out / 'tiny-Q8_0.gguf'}"
+    assert lines[3] == f'Run it: make run ARGS="--model {out / "tiny-Q8_0.gguf"}"'
     assert {"source", "files", "seconds", "peak_rss_bytes", "verify"} <= set(result)
     assert [file["quant"] for file in result["files"]] == ["Q8_0", "Q4_0", "BF16"]
     assert all(Path(f["path"]).stat().st_size == f["size_bytes"] for f in result["files"])
