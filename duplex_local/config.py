@@ -33,11 +33,21 @@ class Mode(enum.Enum):
     REFERENCE = "reference"  # the original server to the letter, for parity checks
 
 
+def _plain(value: float) -> str:
+    """Digits as people write them: 1048576, 0.2; never 1e+06 below a billion."""
+    is_whole = math.isfinite(value) and value == int(value) and abs(value) < 1e12
+    return str(int(value)) if is_whole else f"{value:g}"
+
+
 def _check(name: str, value: float, low: float, high: float) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ConfigError(f"{name} must be a number from {low:g} to {high:g}, not {value!r}.")
+        given = "empty" if value is None else repr(value)
+        raise ConfigError(
+            f"{name} must be a number from {_plain(low)} to {_plain(high)}, not {given}."
+        )
     if not (math.isfinite(value) and low <= value <= high):
-        raise ConfigError(f"{name} is {value:g}, but must be from {low:g} to {high:g}.")
+        limits = f"from {_plain(low)} to {_plain(high)}"
+        raise ConfigError(f"{name} is {_plain(value)}, but must be {limits}.")
 
 
 def _check_int(name: str, value: int, low: int, high: int) -> None:

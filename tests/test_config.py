@@ -15,6 +15,8 @@ from duplex_local.errors import ConfigError, DuplexError, exit_with_one_line
         (lambda: SamplingConfig(temperature=float("nan")), "temperature is nan"),
         (lambda: SamplingConfig(top_p="high"), "top_p must be a number"),  # type: ignore[arg-type]
         (lambda: SamplingConfig(seed=1.5), "seed must be a whole number"),  # type: ignore[arg-type]
+        (lambda: SessionConfig(slice_s=None), "must be a number from 0.2 to 30, not empty"),  # type: ignore[arg-type]
+        (lambda: EngineConfig(Path("x"), n_ctx=2**40), "from 256 to 1048576"),
         (lambda: SessionConfig(slice_s=0), "slice_s is 0, but must be from 0.2 to 30"),
         (lambda: SessionConfig(max_tokens_per_slice=True), "must be a whole number"),
         (lambda: EngineConfig(Path("x"), n_sessions=0), "n_sessions is 0"),
