@@ -3,15 +3,17 @@
     python -m benchmarks.behaviour benchmarks/scenarios/*.json --html report.html
 
 Plays every scenario through the real engine on a virtual clock. Greedy, unless --seed is given.
+With --full the scenarios are played again: sampled with three seeds, and in sessions of 20 minutes.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import random
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -20,6 +22,8 @@ from benchmarks.behaviour.html import page
 from benchmarks.behaviour.player import play, sampling_for
 from benchmarks.behaviour.real import real_scenarios
 from benchmarks.behaviour.scenario import Scenario, read_files
+from benchmarks.behaviour.score import Rate, rates
+from benchmarks.behaviour.sessions import joined, parted
 from benchmarks.behaviour.table import as_json, lines, result_of
 from benchmarks.behaviour.transcript import Transcript
 from benchmarks.behaviour.variants import variants
@@ -33,6 +37,7 @@ __all__ = ["main"]
 
 N_CTX = 1024
 N_SESSIONS = 16
+SEEDS = (1, 2, 3)
 # Beside the checkout, where the project keeps reference data.
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
@@ -45,6 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, metavar="N", help="sample at 0.8/0.8 with this seed")
     parser.add_argument("--json", metavar="FILE", help="write the result as JSON; - for stdout")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a report to look at")
+    parser.add_argument(
+        "--full", action="store_true", help="three sampled runs and one of long sessions, too"
+    )
     parser.add_argument("--no-controls", action="store_true", help="leave the controls out")
     parser.add_argument(
         "--variants", type=int, default=150, metavar="N",
@@ -70,23 +78,50 @@ def _gather(options: argparse.Namespace) -> list[Scenario]:
     return written + variants(written, options.variants)
 
 
-def _play_all(
-    options: argparse.Namespace, scenarios: Sequence[Scenario]
-) -> tuple[list[Transcript], bool]:
-    """The transcripts, and whether Ctrl-C cut the run short."""
-    done: list[Transcript] = []
-    backend = LlamaBackend(EngineConfig(options.model, n_ctx=N_CTX, n_sessions=N_SESSIONS))
-    try:
-        tokenizer = Tokenizer(backend.vocab)
-        sampling = sampling_for(options.seed)
-        playing = play(backend, tokenizer, scenarios, sampling, options.break_in_after)
-        for transcript in tqdm(playing, total=len(scenarios), unit="scenario", disable=None):
-            done.append(transcript)
-    except KeyboardInterrupt:
-        return done, True
-    finally:
-        backend.close()
-    return done, False
+class _Runs:
+    """Runs with one model. is_cut_short: Ctrl-C ended one; what was done before it is kept."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        self.is_cut_short = False
+
+    def play(
+        self, scenarios: Sequence[Scenario], seed: int | None, name: str = "scenarios"
+    ) -> list[Transcript]:
+        """The transcripts in the order of the scenarios."""
+        options, done = self._options, []
+        backend = LlamaBackend(EngineConfig(options.model, n_ctx=N_CTX, n_sessions=N_SESSIONS))
+        try:
+            playing = play(
+                backend, Tokenizer(backend.vocab), scenarios, sampling_for(seed),
+                options.break_in_after,
+            )  # fmt: skip
+            for transcript in tqdm(playing, name, len(scenarios), disable=None):
+                done.append(transcript)
+        except KeyboardInterrupt:
+            self.is_cut_short = True
+        finally:
+            backend.close()
+        order = {(s.id, s.variant): number for number, s in enumerate(scenarios)}
+        return sorted(done, key=lambda t: order[t.scenario.id, t.scenario.variant])
+
+    def sampled(self, scenarios: Sequence[Scenario]) -> Iterator[tuple[str, dict[str, Rate]]]:
+        """The same scenarios at 0.8/0.8, once a seed."""
+        for seed in SEEDS:
+            if not self.is_cut_short:
+                name = f"sampled, seed {seed}"
+                yield name, rates(self.play(scenarios, seed, name))
+
+    def long(self, scenarios: Sequence[Scenario]) -> Iterator[tuple[str, dict[str, Rate]]]:
+        """The same scenarios, shuffled, in conversations of 20 minutes."""
+        if self.is_cut_short:
+            return
+        shuffled = random.Random(0).sample(scenarios, len(scenarios))
+        sessions = joined(shuffled)
+        parts = {session.id: found for session, found in sessions}
+        played = self.play([session for session, _ in sessions], self._options.seed, "sessions")
+        name = f"{len(sessions)} sessions of 20 minutes"
+        yield name, rates([t for whole in played for t in parted(whole, parts[whole.scenario.id])])
 
 
 def _check(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
@@ -114,11 +149,14 @@ def main(argv: list[str] | None = None) -> int:
     _check(options, parser)
     scenarios = _gather(options)
     start_s = time.perf_counter()
-    transcripts, is_cut_short = _play_all(options, scenarios)
+    runs = _Runs(options)
+    transcripts = runs.play(scenarios, options.seed)
     seconds = time.perf_counter() - start_s
-    order = {(s.id, s.variant): number for number, s in enumerate(scenarios)}
-    transcripts.sort(key=lambda t: order[t.scenario.id, t.scenario.variant])
-    result = result_of(transcripts, with_controls=not options.no_controls)
+    others: dict[str, dict[str, Rate]] = {}
+    if options.full:
+        written = [scenario for scenario in scenarios if not scenario.variant]
+        others = dict([*runs.sampled(written), *runs.long(written)])
+    result = result_of(transcripts, others, with_controls=not options.no_controls)
     n_slices = sum(len(t.slices) for t in transcripts)
     sha256 = hashlib.sha256(options.model.read_bytes()).hexdigest()
     how = "greedy" if options.seed is None else f"sampled, seed {options.seed}"
@@ -129,9 +167,9 @@ def main(argv: list[str] | None = None) -> int:
     print("\n".join([*lines(result), "", footer]))
     _write_html(options.html, page(result, footer))
     model = {"name": options.model.name, "sha256": sha256, "seed": options.seed}
-    run = {"model": model, "seconds": seconds, "is_complete": not is_cut_short}
+    run = {"model": model, "seconds": seconds, "is_complete": not runs.is_cut_short}
     write_json({**as_json(result), **run}, options.json)
-    return 130 if is_cut_short else 0
+    return 130 if runs.is_cut_short else 0
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ def _bars(result: Result) -> Iterator[str]:
             yield _bar(name, found[metric], 22 * row)
         yield "</svg>"
     yield "<table><tr><th><th class=n>SCORE<th class=n>timing alone"
-    for name, found in rows:
+    for name, found in (rows[0], *result.others.items(), *rows[1:]):
         values = score(found), timing_score(found)
         yield f"<tr><td>{name}" + "".join(f"<td class=n>{value:.3f}" for value in values)
     yield "</table>"

@@ -36,23 +36,32 @@ ENOUGH = 100  # trials of a metric, for an interval that says something
 
 @dataclass(frozen=True)
 class Result:
-    """Everything that was measured. flow: counts by kind. controls: rates by control."""
+    """Everything that was measured.
+
+    flow: counts by kind. others: rates of further runs, by name. controls: rates by control.
+    """
 
     transcripts: Sequence[Transcript]
     rates: Mapping[str, Rate]
     variants: Sequence[Robust]
     flow: Mapping[str, int]
+    others: Mapping[str, Mapping[str, Rate]]
     controls: Mapping[str, Mapping[str, Rate]]
 
 
-def result_of(transcripts: Sequence[Transcript], *, with_controls: bool) -> Result:
+def result_of(
+    transcripts: Sequence[Transcript],
+    others: Mapping[str, Mapping[str, Rate]],
+    *,
+    with_controls: bool,
+) -> Result:
     """Score `transcripts`; the controls play the same scenarios."""
     counts = [asdict(count_flow(t)) for t in transcripts if not t.scenario.variant]
     total = {name: sum(c[name] for c in counts) for name in (counts[0] if counts else {})}
     scenarios = [t.scenario for t in transcripts]
     names = CONTROLS if with_controls else {}
     controls = {name: rates(play_control(CONTROLS[name], scenarios)) for name in names}
-    return Result(transcripts, rates(transcripts), robust(transcripts), total, controls)
+    return Result(transcripts, rates(transcripts), robust(transcripts), total, others, controls)
 
 
 def _meets(name: str, value: float) -> bool:
@@ -94,9 +103,27 @@ def lines(result: Result) -> Iterator[str]:
     columns = " ".join(f"{name[:8]:>9}" for name in TIMING)
     yield f"{'':30} {'SCORE':>6} {'timing':>7}  {columns}"
     yield _row("model", result.rates)
-    for control, found_by_it in result.controls.items():
-        yield _row(control, found_by_it)
+    for name, found_by_it in (*result.others.items(), *result.controls.items()):
+        yield _row(name, found_by_it)
     yield "SCORE: harmonic mean of the parts. timing: of those that need no right words."
+    if result.others:
+        yield ""
+        yield from _beside(result)
+
+
+def _beside(result: Result) -> Iterator[str]:
+    """Every metric of every run, in percent. SCORE without ROBUST, which one run has alone."""
+    runs = {"as above": result.rates, **result.others}
+    names = [name for name in result.rates if name != "ROBUST"]
+    for number, run in enumerate(runs):
+        yield f"({number}) {run}"
+    yield f"{'':10}" + "".join(f"{f'({number})':>8}" for number in range(len(runs)))
+    for name in names:
+        values = [found[name].value for found in runs.values()]
+        shown = "".join("       -" if v is None else f"{100 * v:8.1f}" for v in values)
+        yield f"{name:10}{shown}"
+    scores = [score({name: found[name] for name in names}) for found in runs.values()]
+    yield f"{'SCORE':10}" + "".join(f"{value:8.3f}" for value in scores)
 
 
 def _points(rise: Rate) -> str:
@@ -148,6 +175,7 @@ def as_json(result: Result) -> dict[str, Any]:
         "parts": parts(result.rates),
         "flow": dict(result.flow),
         "variants": [asdict(change) for change in result.variants],
+        "others": {name: _summary(found) for name, found in result.others.items()},
         "controls": {name: _summary(found) for name, found in result.controls.items()},
         "slices": [row for t in written for row in _slices(t)],
         "variant_slices": [row for t in varied for row in _slices(t)],

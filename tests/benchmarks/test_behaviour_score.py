@@ -166,7 +166,7 @@ def test_real_utterances_hold_only_where_nothing_can_end(tmp_path: Path) -> None
 def test_the_report_is_one_page_without_requests() -> None:
     bad = played(("<b>so", "hold", "Mars"), ("mars", "go", ""), ("", "free", ""))
     good = played(("so", "hold", ""), ("mars", "go", "Mars"), name="t")
-    result = result_of([bad, good], with_controls=True)
+    result = result_of([bad, good], {}, with_controls=True)
     text = page(result, "a & b")
     assert "http" not in text and "<script" not in text and "&lt;b&gt;so" in text
     assert takeover_places([bad, good]) == {"in the first slice": 1, "as it ends": 1}
