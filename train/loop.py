@@ -38,6 +38,7 @@ class LoopConfig:
     length: int = 1024
     rate: float = 3e-3
     weight_decay: float = 0.1
+    dropout: float = float(os.environ.get("X_DROPOUT", "0"))
     seed: int = 0
     held_out: bool | None = False  # False: the training side of the wordings; None: all of them
 
@@ -84,6 +85,8 @@ class Masks:
 class Trainer:
     def __init__(self, model: MiniCPM, config: LoopConfig, device: torch.device) -> None:
         self.model, self.config, self.device = model.to(device), config, device
+        for layer in model.layers:
+            layer.dropout.p = config.dropout
         self.body = torch.compile(model) if device.type == "cuda" else model
         self.masks = Masks(config.length, device)
         self.optimizers = build(model, config.rate, config.weight_decay)
@@ -144,7 +147,10 @@ class Trainer:
 
     @torch.no_grad()
     def validate(self, batches: list[torch.Tensor]) -> float:
-        return float(np.mean([self.loss(batch).item() for batch in batches]))
+        self.model.eval()
+        losses = [self.loss(batch).item() for batch in batches]
+        self.model.train()
+        return float(np.mean(losses))
 
     def save(self, path: Path, spent_s: float) -> None:
         state = {

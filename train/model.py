@@ -121,12 +121,14 @@ class Layer(nn.Module):
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.mlp = MLP(config)
         self.scale = config.scale_depth / math.sqrt(config.num_hidden_layers)
+        self.dropout = nn.Dropout(0.0)  # the trainer's choice
 
     def forward(
         self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, cache: Cache | None = None
     ) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), cos, sin, mask, cache) * self.scale
-        return x + self.mlp(self.post_attention_layernorm(x)) * self.scale
+        attended = self.self_attn(self.input_layernorm(x), cos, sin, mask, cache)
+        x = x + self.dropout(attended) * self.scale
+        return x + self.dropout(self.mlp(self.post_attention_layernorm(x))) * self.scale
 
 
 class MiniCPM(nn.Module):

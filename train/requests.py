@@ -136,6 +136,8 @@ class Speaker(Strangers):
         first = (self.fact(wrong, key) if key else self.about(wrong)).said
         last = self.fact(right, key) if key else self.about(right)
         marker = rng.choice(self.wording["meant"]).split()
+        if rng.random() < 0.15:  # "about Mars, no, not Mars, Saturn"
+            marker += ["not", *self.mention(wrong)[0].split()]
         head = first.words[: first.done]
         closed = set(first.closed)
         if rng.random() < 0.5 and first.names and max(first.names) == len(head) - 1:
