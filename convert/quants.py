@@ -7,7 +7,7 @@ import re
 
 import gguf
 
-__all__ = ["BF16", "DEFAULT_QUANT", "known_quants", "quant_name"]
+__all__ = ["BF16", "DEFAULT_QUANT", "estimated_bytes", "known_quants", "quant_name"]
 
 DEFAULT_QUANT = "Q4_K_M"
 BF16 = "BF16"  # what the unquantized file holds already
@@ -28,6 +28,18 @@ def known_quants() -> dict[str, int]:
     prefixes = re.compile("ALL_|MOSTLY_")
     names = {prefixes.sub("", ftype.name): int(ftype) for ftype in gguf.LlamaFileType}
     return {name: ftype for name, ftype in names.items() if name not in _NOT_FOR_US}
+
+
+def estimated_bytes(quant: str, bf16_bytes: int) -> int:
+    """About the size of a file, from that of the BF16 one.
+
+    The number in the name is bits a weight; block scales, and the tensors that a mix keeps in a
+    larger type, come to at most one and a half bits more.
+    """
+    bits = re.search(r"\d+", quant)
+    assert bits, quant
+    exact = quant in ("F16", "BF16", "F32")
+    return int(bf16_bytes * (int(bits[0]) + (0 if exact else 1.5)) / 16)
 
 
 def quant_name(text: str) -> str:
