@@ -62,14 +62,21 @@ def download(
         ModelFileError: when the hub does not give it, cannot be reached while it is not complete
             in the cache, gives wrong bytes, or the disk is too small.
     """
-    constants.HF_HUB_DISABLE_TELEMETRY = True  # else it looks for AI agents and reports them
-    # Its retries are no news, and how it ended is said here in one line.
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    _settle_library()
     revision = revision or constants.DEFAULT_REVISION
     try:
         return _Download(hub_id, revision, HfApi(), reporter).run(needs)
     except HUB_ERRORS as error:
         raise ModelFileError(explain(error, hub_id, revision)) from None
+
+
+def _settle_library() -> None:
+    """Settings of huggingface_hub that are no arguments."""
+    constants.HF_HUB_DISABLE_TELEMETRY = True  # else it looks for AI agents and reports them
+    # A piece that is cut off is lost, and the bar stands still meanwhile: 10 MB are too many.
+    constants.DOWNLOAD_CHUNK_SIZE = min(constants.DOWNLOAD_CHUNK_SIZE, 1 << 20)
+    # Its retries are no news, and how it ended is said by us in one line.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True)

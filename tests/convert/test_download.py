@@ -56,7 +56,7 @@ def hub(checkpoint: Path, cache: Path, at: Callable[[str], None]) -> Iterator[Hu
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache of our own, no token, no time lost before a retry, and small pieces: the
-    library keeps a piece when it has all of it."""
+    library keeps a piece only when it has all of it."""
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 250)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
