@@ -403,7 +403,7 @@ def test_room_is_counted_by_disk(tmp_path: Path) -> None:
 
 def test_estimated_sizes_of_the_real_model() -> None:
     """5.45 GB in BF16; llama.cpp makes 1.8 GB of it in Q4_K_M."""
-    assert 1.8e9 <= estimated_bytes("Q4_K_M", 5_450_000_000) <= 2.0e9
+    assert 1.8e9 <= estimated_bytes("Q4_K_M", 5_450_000_000) <= 2.1e9
     assert estimated_bytes("F16", 10) == 10 and estimated_bytes("F32", 10) == 20
 
 
