@@ -22,7 +22,7 @@ __all__ = ["ACK", "Answer", "Floor"]
 
 Answer = Speech | Callable[[], Speech] | None
 ACK = "ack"  # says that it stops: nothing to repeat or to go on with
-NOISE_SHARE = float(__import__("os").environ.get("X_NOISE", "0.35"))
+NOISE_SHARE = 0.35
 CUT_SHARE = 0.45  # of interruptions that come before the slice was shown
 MISSED_SHARE = 0.03  # of requests that are answered a slice late, so that late is learned, too
 HOLD_TESTED = 0.4  # of unfinished requests that are followed by silence

@@ -38,7 +38,7 @@ class LoopConfig:
     length: int = 1024
     rate: float = 3e-3
     weight_decay: float = 0.1
-    dropout: float = float(os.environ.get("X_DROPOUT", "0"))
+    dropout: float = 0.1  # without it the loss on unseen wordings rises after 70 M tokens
     seed: int = 0
     held_out: bool | None = False  # False: the training side of the wordings; None: all of them
 
@@ -209,6 +209,7 @@ def train(
     started = time.monotonic() - spent_s
     bar = tqdm(total=round(total_s), unit="s", mininterval=15, initial=round(spent_s))
     losses: list[torch.Tensor] = []
+    mean = float("inf")
     is_over = False
     while not is_over:
         spent_s = time.monotonic() - started
@@ -227,7 +228,7 @@ def train(
                     best_loss, best = loss, _copy(model)
                     export(model)
             trainer.save(state, spent_s)
-            mean = torch.stack(losses).mean().item() if losses else float("nan")
+            mean = torch.stack(losses).mean().item() if losses else mean
             losses.clear()
             n_tokens = trainer.n_steps * config.rows * config.length / 1e6
             tqdm.write(

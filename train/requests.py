@@ -217,22 +217,34 @@ class Speaker(Strangers):
         if op == "minus" and a < b:
             a, b = b, a
         digits = rng.random() < 0.5
-        word = rng.choice(wording[op.replace("plus", "sum") + "word"])
-        say = str if digits else number
-        if not digits and not word.isalpha():
-            word = op
-        if digits and not word[0].isalpha() and rng.random() < 0.3:
-            told = f"{a}{word}{b}"
+        if rng.random() < 0.15:
+            core = [(self._split_sum(a, b, op, digits), "c")]
         else:
-            told = f"{say(a)} {word} {say(b)}"
-        form = rng.choice(wording["sum"]).split("A")
-        core = [(form[0].strip(), "c"), (told, "c"), (form[1].strip(), "c")]
-        core = [part for part in core if part[0]]
+            told = self._plain_sum(a, b, op, digits)
+            before, _, after = rng.choice(wording["sum"]).partition("A")
+            core = [(text.strip(), "c") for text in (before, told, after) if text.strip()]
         parts = [(intro, "i"), *core] if intro else self.around(core)
         text = answer_sum(a, b, op, digits)
         said = self.build(parts, True)
-        said.closed |= {i for i in range(said.done) if said.words[i - 1] == told.split()[-1]}
+        last = (str(b), number(b))
+        said.closed |= {i for i in range(1, said.done) if said.words[i - 1].endswith(last)}
         return Request(said, Speech(text, None, "sum"), short=True)
+
+    def _plain_sum(self, a: int, b: int, op: str, digits: bool) -> str:
+        """ "3 plus 4", "three times four", "3+4"."""
+        word = self.rng.choice(self.wording[op.replace("plus", "sum") + "word"])
+        say = str if digits else number
+        if not digits and not word.isalpha():
+            word = op
+        space = "" if digits and not word[0].isalpha() and self.rng.random() < 0.3 else " "
+        return f"{say(a)}{space}{word}{space}{say(b)}"
+
+    def _split_sum(self, a: int, b: int, op: str, digits: bool) -> str:
+        """ "Add 3 to 4": P and Q in a form stand for the numbers."""
+        say = str if digits else number
+        numbers = {"P": say(a), "Q": say(b)}
+        form = self.rng.choice(self.wording[op.replace("plus", "sum") + "split"])
+        return " ".join(numbers.get(word, word) for word in form.split())
 
     def count(self) -> Request:
         rng = self.rng

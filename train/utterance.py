@@ -14,9 +14,6 @@ INTERJECTIONS = frozenset(
     "no nope yes yeah ok okay well so oh hey hi hello sorry thanks um uh hmm er wait actually "
     "please stop now right alright great listen and but again anyway mars".split()
 ) - {"mars"}
-DROP = __import__("os").environ.get("X_DROP")
-# Words without which people are understood as well.
-DROPPABLE = frozenset("the a an do does did is are am of to me i you please some any that".split())
 SMALL = frozenset("the a an of in to is are and or for on at it that your my do does".split())
 
 
@@ -85,9 +82,6 @@ def add_noise(said: Utterance, rng: random.Random, strange: tuple[str, ...]) -> 
         free = i not in said.fixed and i < said.done
         at.append(len(words))
         roll = rng.random()
-        droppable = word in DROPPABLE and i + 1 < said.done and i not in said.names
-        if DROP and droppable and rng.random() < 0.15:
-            continue
         if free and roll < 0.05:
             words.append(rng.choice(strange))
         elif free and roll < 0.10 and len(said.words) > 3:
