@@ -14,17 +14,30 @@ REAL_DATA = "https://github.com/clinc/oos-eval and github.com/google-research-da
 
 @dataclass(frozen=True)
 class Size:
-    """What is trained where. minutes: of training; rows of `length` tokens are a batch."""
+    """What is trained where.
+
+    minutes: of training. A batch is `rows` rows of `length` tokens. dropout: only where tokens
+    are so many that wordings would be learned by heart (docs/log.md).
+    """
 
     minutes: float
     rows: int
     length: int
     layers: int
+    dropout: float = 0.0
 
 
-ON_GPU = Size(minutes=8, rows=48, length=1024, layers=7)
+ON_GPU = Size(minutes=4.2, rows=48, length=1024, layers=7, dropout=0.1)
 ON_CPU = Size(minutes=150, rows=6, length=512, layers=5)
 QUICK = Size(minutes=24, rows=6, length=512, layers=4)
+
+
+SIZES = {
+    "minutes": "training time",
+    "rows": "rows in a batch",
+    "length": "tokens in a row",
+    "layers": "layers of the model",
+}
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -33,18 +46,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("models/demo"))
     parser.add_argument("--work", type=Path, default=Path("runs/train"), help="state of the run")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--minutes",
-        type=float,
-        help=f"training time ({ON_GPU.minutes:g} on a GPU, else {ON_CPU.minutes:g})",
-    )
-    parser.add_argument(
-        "--rows", type=int, help=f"rows in a batch ({ON_GPU.rows} or {ON_CPU.rows})"
-    )
-    parser.add_argument(
-        "--length", type=int, help=f"tokens in a row ({ON_GPU.length} or {ON_CPU.length})"
-    )
-    parser.add_argument("--layers", type=int, help=f"({ON_GPU.layers} or {ON_CPU.layers})")
+    for name, text in SIZES.items():
+        on_gpu, on_cpu = getattr(ON_GPU, name), getattr(ON_CPU, name)
+        parser.add_argument(
+            f"--{name}",
+            type=type(on_gpu),
+            help=f"{text} (on a GPU {on_gpu:g}, else {on_cpu:g})",
+        )
     parser.add_argument("--rate", type=float, default=3e-3, help="highest learning rate")
     parser.add_argument("--quick", action="store_true", help="half an hour on two CPU cores")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --work")
@@ -94,6 +102,7 @@ def make(options: argparse.Namespace) -> None:
         rows=size.rows,
         length=size.length,
         rate=options.rate,
+        dropout=size.dropout,
         seed=options.seed,
         held_out=False if options.half else None,
     )
