@@ -14,8 +14,10 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from convert.pipeline import ConvertedFile, Request, convert
+from convert.pipeline import Request, convert
 from convert.quants import DEFAULT_QUANT, quant_name
+from convert.report import ConvertedFile, table
+from convert.verify_command import verify_command
 from duplex_local.errors import ConfigError, exit_with_one_line
 
 __all__ = ["main"]
@@ -32,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m convert",
         description="Convert a MiniCPM-duplex checkpoint into GGUF files that llama.cpp runs.",
     )
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="folder with config.json")
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", nargs="?", help="with config.json")
     parser.add_argument(
         *("--quant", "-q"),
         metavar="QUANT",
@@ -45,7 +47,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--name", help="start of the file names (the folder's name)")
     parser.add_argument("--keep-bf16", action="store_true", help="keep the unquantized file too")
     parser.add_argument("--json", metavar="FILE", help="write the result as JSON; - for stdout")
+    parser.add_argument("--verify", metavar="GGUF", type=Path, help="check a file, convert nothing")
+    parser.add_argument("--against", metavar="CHECKPOINT", help="--verify: what it was made from")
     return parser
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if (options.checkpoint is None) == (options.verify is None):
+        parser.error("give either CHECKPOINT or --verify GGUF")
+    if options.against is not None and options.verify is None:
+        parser.error("--against needs --verify GGUF")
+    return options
 
 
 class _Terminal:
@@ -72,10 +86,16 @@ class _Terminal:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. Exit code 0, 1 with one line on failure, 2 on wrong usage."""
     started_s = time.monotonic()
-    options = _parser().parse_args(arguments)
+    options = _parse(arguments)
+    if options.verify is not None:
+        result = verify_command(options.verify, options.against, _Terminal().bar)
+        if options.json:
+            _write_json(options.json, result)
+        return 0
     quants = list(dict.fromkeys(options.quant))
     request = Request(options.checkpoint, quants, options.out, options.name, options.keep_bf16)
     files = convert(request, _Terminal())
+    print(table({file.quant: file.verify["checks"] for file in files}))
     print(f'Run it: make run ARGS="--model {shlex.quote(str(files[0].path))}"')
     if options.json:
         _write_json(options.json, _result(options.checkpoint, files, time.monotonic() - started_s))

@@ -16,19 +16,20 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from convert.checkpoint import find_checkpoint, read_json, read_tensors
 from convert.gguf_file import Model, write_gguf
 from convert.hyperparameters import parse_config
 from convert.llama_process import LlamaProcess
 from convert.quants import BF16, known_quants
+from convert.report import ConvertedFile, report_path, write_report
 from convert.tensor_map import plan_tensors
 from convert.verify import Verifier
 from convert.vocabulary import read_vocabulary
 from duplex_local.errors import BackendError, ConfigError, ModelFileError
 
-__all__ = ["ConvertedFile", "Reporter", "Request", "convert", "load_model"]
+__all__ = ["Reporter", "Request", "convert", "load_model"]
 
 
 @dataclass(frozen=True)
@@ -40,18 +41,6 @@ class Request:
     out: Path
     name: str | None = None
     keep_bf16: bool = False
-
-
-@dataclass(frozen=True)
-class ConvertedFile:
-    """A file that was written and checked."""
-
-    path: Path
-    quant: str
-    size_bytes: int
-    sha256: str
-    seconds: float
-    verify: dict[str, Any]
 
 
 class Reporter(Protocol):
@@ -148,13 +137,17 @@ class _Run:
 
     def _finish(self, path: Path, quant: str, suffix: str, started_s: float) -> ConvertedFile:
         """Check the staged file, make sure it is on the disk, and give it its name."""
-        checks = self.verifier.check(path, self.llama)
+        with self.reporter.bar(f"verifying {quant}", len(self.model.tensors), "tensor") as advance:
+            checks = self.verifier.check(path, self.llama, advance)
         sha256 = _sha256(path)
         final = self.request.out / f"{self.model.name}-{suffix}.gguf"
         size_bytes = path.stat().st_size
-        _publish(path, final)
         seconds = time.monotonic() - started_s
         file = ConvertedFile(final, quant, size_bytes, sha256, seconds, checks)
+        report = path.with_suffix(".json")
+        write_report(report, self.request.source, file)
+        _publish(path, final)
+        _publish(report, report_path(final))
         self.reporter.wrote(file)
         return file
 
