@@ -97,11 +97,13 @@ def hyperparameters_of(found: Mapping[str, Any], n_tokens: int) -> Hyperparamete
     """
 
     def number(name: str, kind: type) -> Any:
-        value = found.get(f"minicpm.{name}")
-        good = isinstance(value, kind) and not isinstance(value, bool)
-        if not good or not 0 < value < 2**31:  # a NaN compares false, too
-            state = "is missing" if value is None else f"is {_shown(value)}"
-            raise ModelFileError(f"minicpm.{name} {state}, which llama.cpp would run wrongly")
+        value: Any = found.get(f"minicpm.{name}")
+        if value is None:
+            raise ModelFileError(f"minicpm.{name} is missing")
+        # A NaN compares false, too.
+        in_range = isinstance(value, (int, float)) and 0 < value < 2**31
+        if type(value) is not kind or not in_range:
+            raise ModelFileError(f"minicpm.{name} is {_shown(value)}")
         return value
 
     n_layers, hidden = number("block_count", int), number("embedding_length", int)
@@ -139,7 +141,7 @@ def vocabulary_of(found: Mapping[str, Any]) -> Vocabulary:
     Raises:
         ModelFileError: when it is not complete.
     """
-    texts, scores, types = (found.get(key) for key in (_TOKENS, _SCORES, _TYPES))
+    texts, scores, types = (found.get(key, ()) for key in (_TOKENS, _SCORES, _TYPES))
     arrays = isinstance(scores, np.ndarray) and isinstance(types, np.ndarray)
     if not arrays or not isinstance(texts, list) or {len(scores), len(types)} != {len(texts)}:
         raise ModelFileError("its token texts, scores and types are not there or differ in number")
