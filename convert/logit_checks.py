@@ -29,26 +29,31 @@ class LogitLimits:
     """error: root mean square, relative to the spread. worst: of a single logit, too, or None.
 
     clear: distance of two logits, relative to the spread, that their order must survive.
+    stray: share of clear positions where it may not (and one of them always): the errors of a
+    heavy-tailed output matrix are large for a few tokens.
     """
 
     error: float
     worst: float | None
     clear: float
+    stray: float = 0.0
 
 
 def limits_for(
-    types: Collection[gguf.GGMLQuantizationType], source_dtypes: Collection[str]
+    types: Collection[gguf.GGMLQuantizationType],
+    source_dtypes: Collection[str],
+    worst_matrix_error: float,
 ) -> LogitLimits:
-    """What files of these storage types may be off."""
-    error = logit_limit(types)
+    """What a file of these storage types, made from these, may be off."""
     if not set(types) <= UNQUANTIZED:
+        error = logit_limit(worst_matrix_error)
         # The limit is twice the error that is measured, and two logits differ by 1.4 errors.
-        return LogitLimits(error, None, 3 * error)
+        return LogitLimits(error, None, 3 * error, stray=0.1)
     exact = set(types) == {gguf.GGMLQuantizationType.F32} and all(
         is_exact(gguf.GGMLQuantizationType.F32, dtype) for dtype in source_dtypes
     )
     worst = WORST_EXACT_LOGIT if exact else WORST_UNQUANTIZED_LOGIT
-    return LogitLimits(min(error, worst), worst, 2 * worst)
+    return LogitLimits(worst / 2, worst, 2 * worst)
 
 
 def check_logits(
@@ -63,7 +68,7 @@ def check_logits(
     spread = max(float(expected.std()), TINY)
     return [
         _values(found, expected, spread, limits),
-        _best(found, expected, limits.clear * spread),
+        _best(found, expected, limits.clear * spread, limits.stray),
         _decisions(found[list(decisions)], expected[list(decisions)], idle, limits.clear * spread),
     ]
 
@@ -102,12 +107,13 @@ def _values(found: Array, expected: Array, spread: float, limits: LogitLimits) -
     return Check("logits", figure, result_of("", "", wrong).why, values)
 
 
-def _best(found: Array, expected: Array, clear: float) -> Check:
+def _best(found: Array, expected: Array, clear: float, stray: float) -> Check:
     """Whether the most probable token is the same."""
     same = found.argmax(-1) == expected.argmax(-1)
     best_two = np.partition(expected, -2, axis=-1)[:, -2:] if expected.shape[1] > 1 else expected
     must = best_two[:, -1] - best_two[:, 0] > clear
-    return _agreement("top-1", same, must, "the most probable token differs")
+    allowed = max(1, int(stray * must.sum())) if stray else 0
+    return _agreement("top-1", same, must, "the most probable token differs", allowed)
 
 
 def _decisions(found: Array, expected: Array, idle: int, clear: float) -> Check:
@@ -124,12 +130,12 @@ def _idle_margin(logits: Array, idle: int) -> Array:
     return margin
 
 
-def _agreement(name: str, same: Array, must: Array, what: str) -> Check:
+def _agreement(name: str, same: Array, must: Array, what: str, allowed: int = 0) -> Check:
     n_wrong, n_same = int((must & ~same).sum()), int(same.sum())
     why = f"{what} at {n_wrong} of {int(must.sum())} positions where it is clear"
     values = {"n": len(same), "same": n_same, "clear": int(must.sum()), "clear_wrong": n_wrong}
     figure = f"{n_same}/{len(same)}, clear {int(must.sum()) - n_wrong}/{int(must.sum())}"
-    return Check(name, figure, why if n_wrong else "", values)
+    return Check(name, figure, why if n_wrong > allowed else "", values)
 
 
 def _kl(expected: Array, found: Array) -> float:

@@ -10,16 +10,15 @@ heads; 122,760 tokens of 64) and on the trained demo, all at 48 ids (docs/log.md
 * The error of a matrix depends on the type alone: random and trained weights differ by less
   than 5 % of it (table below). Twice that for a matrix and four times for its worst row leave
   room for heavier tails and importance matrices, and none for a wrong tensor.
-* The error of the logits was at most 2.8 times that of the coarsest type plus 0.012 (what
-  rounding activations to 8 bits adds); it grows little with depth. The limit is about twice that,
-  and always below what unrelated logits have.
+* The error of the logits was at most 2.8 times that of the file's worst matrix plus 0.012 (what
+  rounding activations to 8 bits adds), 3.1 times with Student-t(3) weights; it grows little with
+  depth, and trained weights have half of it. The limit is 4 times plus 0.02, where the worst
+  matrix is that of the file, itself limited by its type, and always below unrelated logits.
 * Unquantized types differ only by the rounding of activations: at most 0.020 of the spread in the
   worst logit for BF16, 0.003 for F16, 0.00001 for F32.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 import gguf
 
@@ -79,9 +78,9 @@ def row_limit(type_: gguf.GGMLQuantizationType) -> float:
     return min(0.95, 2 * matrix_limit(type_))
 
 
-def logit_limit(types: Iterable[gguf.GGMLQuantizationType]) -> float:
+def logit_limit(worst_matrix_error: float) -> float:
     """Error that the logits of a quantized file may have."""
-    return min(MAX_LOGIT_ERROR, 0.03 + 5 * max(NOMINAL_ERRORS[type_] for type_ in types))
+    return min(MAX_LOGIT_ERROR, 0.02 + 4 * worst_matrix_error)
 
 
 def kl_limit(error_limit: float, spread: float) -> float:

@@ -137,8 +137,9 @@ class Verifier:
             table,
         ]
         if table.ok:
-            checks.append(check_values(file, model.tensors, advance))
-            checks += self._check_in_llama(path, file, llama)
+            values = check_values(file, model.tensors, advance)
+            worst_error = float(values.values["worst_tensor_error"])
+            checks += [values, *self._check_in_llama(file, worst_error, llama)]
         return Verification(checks, self._facts())
 
     def _facts(self) -> dict[str, Any]:
@@ -163,22 +164,26 @@ class Verifier:
             return Check("vocabulary", "-", str(error))
         return check_vocabulary(found, self._model.vocabulary)
 
-    def _check_in_llama(self, path: Path, file: WrittenFile, llama: LlamaProcess) -> list[Check]:
+    def _check_in_llama(
+        self, file: WrittenFile, worst_error: float, llama: LlamaProcess
+    ) -> list[Check]:
+        vocabulary = self._model.vocabulary
         checks = []
         try:
-            found = llama.ask("inspect", str(path), self._texts, self._piece_ids)
-            checks.append(check_special_ids(found, self._model.vocabulary, self._n_params()))
+            found = llama.ask("inspect", str(file.path), self._texts, self._piece_ids)
+            checks.append(check_special_ids(found, vocabulary, self._n_params()))
             pieces = (found["pieces"], self._piece_bytes)
             checks.append(
                 check_tokenization("tokenization", self._texts, found["ids"], self._ids, *pieces)
             )
-            checks += self._check_logits(path, file, llama)
+            logits = evaluate(file.path, self._prompt.ids, len(vocabulary.texts), llama)
         except BackendError as error:
-            checks.append(Check("llama.cpp", "-", str(error)))
-        return checks
-
-    def _check_logits(self, path: Path, file: WrittenFile, llama: LlamaProcess) -> list[Check]:
-        found = evaluate(path, self._prompt.ids, len(self._model.vocabulary.texts), llama)
+            return [*checks, Check("llama.cpp", "-", str(error))]
         types = {tensor.type for tensor in file.tensors.values()}
-        limits = limits_for(types, {tensor.source.dtype for tensor in self._model.tensors})
-        return check_logits(found, self._logits, self._prompt.decisions, self._prompt.idle, limits)
+        dtypes = {tensor.source.dtype for tensor in self._model.tensors}
+        limits = limits_for(types, dtypes, worst_error)
+        prompt = self._prompt
+        return [
+            *checks,
+            *check_logits(logits, self._logits, prompt.decisions, prompt.idle, limits),
+        ]

@@ -12,11 +12,14 @@ import pytest
 
 from convert.duplex_prompt import duplex_prompt
 from convert.forward import checkpoint_logits
+from convert.gguf_file import write_gguf
 from convert.pipeline import load_model
 from convert.tensor import Array
+from convert.tensor_checks import check_values
+from convert.written_file import read_gguf
 from tests.convert.reference import reference_logits
 from tests.convert.test_convert import stored
-from tests.convert.tiny import n_tiny_pieces, tiny_tokenizer_model, tiny_weights
+from tests.convert.tiny import ADDED, n_tiny_pieces, tiny_tokenizer_model, tiny_weights
 from tests.convert.tiny import write_tiny_checkpoint as write
 
 IDS = [1, 300, 262, 17, 263, n_tiny_pieces(), 299, 2, 400, 301, 77]
@@ -78,6 +81,27 @@ def test_memory_is_that_of_a_block_not_of_a_matrix(
         tracemalloc.stop()
     largest_bytes = 512 * 1024 * 4
     assert peak_bytes < largest_bytes / 5
+
+
+def test_the_tensors_are_compared_in_little_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A vocabulary far larger than a block; the other matrices are small beside it."""
+    checkpoint = write(
+        tmp_path / "tiny", tied=False, added=[ADDED[0], *map(str, range(10**6, 10**6 + 20_000))]
+    )
+    model = load_model(checkpoint, "x")
+    write_gguf(tmp_path / "x.gguf", model, lambda n: None)
+    file = read_gguf(tmp_path / "x.gguf")
+    monkeypatch.setattr("convert.tensor_checks.BLOCK_VALUES", 4096)
+    tracemalloc.start()
+    try:
+        check = check_values(file, model.tensors, lambda n: None)
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert check.ok
+    assert peak_bytes < model.hparams.vocab_size * 64 * 4 / 5
 
 
 def test_the_prompt_is_a_duplex_conversation(tmp_path: Path) -> None:

@@ -402,7 +402,7 @@ def test_a_bad_file_never_gets_its_name(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("quant", ["BF16", "Q8_0"])
+@pytest.mark.parametrize("quant", QUANTS)
 def test_the_logits_see_what_the_tensors_hide(
     quant: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
