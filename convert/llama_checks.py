@@ -83,10 +83,15 @@ def evaluate(path: Path, ids: Sequence[int], n_vocab: int, llama: LlamaProcess) 
     Raises:
         BackendError: when llama.cpp cannot load or run the file.
     """
-    with tempfile.TemporaryDirectory(prefix="duplex-verify-") as folder:
-        target = Path(folder) / "logits.f32"
-        llama.ask("evaluate", str(path), list(ids), str(target))
-        values = np.fromfile(target, np.float32)
+    try:
+        with tempfile.TemporaryDirectory(prefix="duplex-verify-") as folder:
+            target = Path(folder) / "logits.f32"
+            llama.ask("evaluate", str(path), list(ids), str(target))
+            values = np.fromfile(target, np.float32)
+    except OSError as error:
+        raise BackendError(
+            f"Cannot keep logits in {tempfile.gettempdir()}: {error.strerror}. Free some space."
+        ) from None
     if values.size != len(ids) * n_vocab:
         raise BackendError(f"llama.cpp gave {values.size} logits for {len(ids)} ids of {path.name}")
     return values.reshape(len(ids), n_vocab)

@@ -64,6 +64,14 @@ def check_logits(
         return [Check("logits", "-", "the checkpoint's own logits are not finite: it is damaged")]
     if not np.isfinite(found).all():
         return [Check("logits", "-", "the logits are not finite")]
+    # Finite, but perhaps so large that a square is not: errors of infinity are too large, too.
+    with np.errstate(all="ignore"):
+        return _compared(found, expected, decisions, idle, limits)
+
+
+def _compared(
+    found: Array, expected: Array, decisions: Sequence[int], idle: int, limits: LogitLimits
+) -> list[Check]:
     found, expected = _centred(found), _centred(expected)
     spread = max(float(expected.std()), TINY)
     return [
@@ -86,14 +94,14 @@ def _values(found: Array, expected: Array, spread: float, limits: LogitLimits) -
     divergence = float(np.mean([_kl(e, f) for e, f in zip(expected, found, strict=True)]))
     allowed = kl_limit(limits.error, spread)
     wrong = []
-    if error > limits.error:
+    if not error <= limits.error:
         wrong.append(
             f"they are {error:.2%} of their spread away from the checkpoint's (limit "
             f"{limits.error:.2%})"
         )
-    if limits.worst is not None and worst > limits.worst:
+    if limits.worst is not None and not worst <= limits.worst:
         wrong.append(f"one is {worst:.2%} of their spread off (limit {limits.worst:.2%})")
-    if divergence > allowed:
+    if not divergence <= allowed:
         wrong.append(f"the mean KL divergence is {divergence:.3g} (limit {allowed:.3g})")
     values = {
         "error": error,

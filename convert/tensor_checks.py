@@ -121,7 +121,8 @@ def _why_wrong(
             f"has other rows than {source.name}: {found.n_bad_rows} of {written.n_rows}, row "
             f"{found.worst_row} is {found.worst_row_error:.2%} off (limit {in_row:.2%})"
         )
-    known = _known_mistake(planned, written, plan, 1e-6 if exact else limit)
+    with np.errstate(all="ignore"):
+        known = _known_mistake(planned, written, plan, 1e-6 if exact else limit)
     return known or f"differs from {source.name} by {found.error:.2%} (limit {limit:.2%})"
 
 

@@ -35,6 +35,7 @@ from convert.llama_checks import (
 )
 from convert.llama_process import LlamaProcess
 from convert.tensor_checks import check_finite
+from convert.untrusted import brief
 from convert.verify import Verification, ignore
 from convert.vocabulary import PieceType, Vocabulary
 from convert.written_file import WrittenFile, read_gguf
@@ -53,6 +54,9 @@ def verify_file(
     """
     file = read_gguf(path)
     try:
+        architecture = file.metadata.get("general.architecture")
+        if architecture != "minicpm":
+            raise ModelFileError(f"general.architecture is {brief(architecture)}, not minicpm")
         vocabulary = vocabulary_of(file.metadata)
         hparams = hyperparameters_of(file.metadata, len(vocabulary.texts))
     except ModelFileError as error:

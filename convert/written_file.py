@@ -53,11 +53,25 @@ class WrittenTensor:
         return self.n_rows * self._row_bytes
 
     def rows(self, start: int, stop: int) -> Array:
-        """Rows `start` to `stop` as float32, (stop - start, columns); a vector is one row."""
+        """Rows `start` to `stop` as float32, (stop - start, columns); a vector is one row.
+
+        Raises:
+            ModelFileError: when the file cannot be read, or is not any more what it was.
+        """
         count = (stop - start) * self._row_bytes
-        stored = np.fromfile(
-            self.path, np.uint8, count=count, offset=self.offset + start * self._row_bytes
-        )
+        try:
+            stored = np.fromfile(
+                self.path, np.uint8, count=count, offset=self.offset + start * self._row_bytes
+            )
+        except OSError as error:
+            raise ModelFileError(
+                f"Cannot read {self.name} from {self.path}: {error.strerror}. Check the disk."
+            ) from None
+        if stored.size != count:
+            raise ModelFileError(
+                f"{self.path} became shorter while it was read. Do not write it and verify it at "
+                "the same time."
+            )
         # Broken scale factors may overflow; what comes of it is looked at by the caller.
         with np.errstate(all="ignore"):
             values: Array = gguf.quants.dequantize(
