@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
-CHECKPOINT ?= xinrongzhang2022/MiniCPM-duplex
+CHECKPOINT ?=
 QUANT ?= Q4_K_M
 OUT ?= models
 ARGS ?=
@@ -23,8 +23,8 @@ run: $(DEMO) ## open the page on http://127.0.0.1:7860 (ARGS="--model FILE --por
 chat: $(DEMO) ## duplex chat in the terminal (ARGS="--model FILE")
 	@$(PY) -m duplex_local $(ARGS) || [ $$? -eq 130 ]
 
-convert: .venv/.installed ## make GGUF files (CHECKPOINT=folder QUANT=Q4_K_M OUT=models)
-	@$(PY) -m convert "$(CHECKPOINT)" --quant $(QUANT) --out "$(OUT)" $(ARGS)
+convert: .venv/.installed ## download the real model, make GGUF of it (CHECKPOINT=folder or hub id, QUANT=Q4_K_M)
+	@$(PY) -m convert $(if $(CHECKPOINT),"$(CHECKPOINT)") --quant $(QUANT) --out "$(OUT)" $(ARGS)
 
 test: .venv/.installed-dev $(DEMO) ## all tests that need no download
 	@$(PY) -m pytest $(ARGS)

@@ -3,6 +3,10 @@
 cli.py            the command: arguments, steps, what is printed
 pipeline.py       checkpoint in, finished files out; nothing half done is ever visible
 checkpoint.py     a checkpoint's folder: its config, its weight files, its tensors
+download.py       a hub id -> a checked folder in the hub's cache
+hub_record.py     what the hub says of a model's files
+hub_errors.py     what went wrong with the hub, in one line
+space.py          is there room on the disk
 hyperparameters.py  config.json -> checked numbers
 vocabulary.py     tokenizer.model and added tokens -> pieces with types and scores
 torch_file.py     reads pytorch_model.bin without torch; no code in it can run

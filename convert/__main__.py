@@ -1,4 +1,4 @@
-"""python -m convert CHECKPOINT"""
+"""python -m convert [CHECKPOINT]"""
 
 from __future__ import annotations
 

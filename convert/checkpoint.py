@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ from convert.torch_file import read_torch_file
 from convert.untrusted import MAX_JSON_BYTES, parse_json, read_whole
 from duplex_local.errors import ModelFileError
 
-__all__ = ["find_checkpoint", "read_json", "read_tensors"]
+__all__ = ["find_folder", "needed_files", "read_json", "read_tensors"]
 
-_HUB_ID = re.compile(r"\w[\w.-]*/(\w[\w.-]*)")
+_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 _Reader = Callable[[Path], dict[str, StoredTensor]]
 
 # In order of preference: (single file, index of several files, reader).
@@ -24,12 +24,15 @@ _FORMS: tuple[tuple[str, str, _Reader], ...] = (
     ("pytorch_model.bin", "pytorch_model.bin.index.json", read_torch_file),
 )
 
+_NEEDED = ("config.json", "tokenizer.model")
+_OPTIONAL = ("added_tokens.json", "tokenizer_config.json")
 
-def find_checkpoint(source: str) -> Path:
-    """The folder that `source` names.
+
+def find_folder(source: str) -> Path | None:
+    """The folder that `source` names, None when there is none but it may be a hub id.
 
     Raises:
-        ModelFileError: when there is none; says how to get a checkpoint from the hub.
+        ModelFileError: when it is neither.
     """
     directory = Path(source)
     try:
@@ -41,14 +44,38 @@ def find_checkpoint(source: str) -> Path:
         raise ModelFileError(
             f"Cannot open {source}: {error}. Give the folder that holds config.json."
         ) from None
-    if hub_id := _HUB_ID.fullmatch(source):
-        name = hub_id[1]
+    if _HUB_ID.fullmatch(source):
+        return None
+    raise ModelFileError(
+        f"There is no folder {source}. Give the folder that holds config.json, or a hub id "
+        "(owner/name)."
+    )
+
+
+def needed_files(names: Iterable[str], where: str) -> list[str]:
+    """Those of the `names` that a conversion reads; safetensors rather than pickles.
+
+    Raises:
+        ModelFileError: when a file is lacking without which there is nothing to convert.
+    """
+    names = set(names)
+    if lacking := [name for name in _NEEDED if name not in names]:
         raise ModelFileError(
-            f"There is no folder {source}, and download is not built in yet. If it is a hub id: "
-            f"`.venv/bin/hf download {source} --local-dir {name}`, then "
-            f"`make convert CHECKPOINT={name}`."
+            f"{where} has no {lacking[0]}. Give a complete MiniCPM checkpoint, not a GGUF file or "
+            "an adapter."
         )
-    raise ModelFileError(f"There is no folder {source}. Give the folder that holds config.json.")
+    found = [name for name in (*_NEEDED, *_OPTIONAL) if name in names]
+    for single, index, _ in _FORMS:
+        if single in names:
+            return [*found, single]
+        if index in names:
+            stem, suffix = single.split(".")
+            shard = re.compile(rf"{stem}-[0-9]+-of-[0-9]+\.{suffix}")
+            return [*found, index, *sorted(filter(shard.fullmatch, names))]
+    raise ModelFileError(
+        f"{where} has no weights that can be converted: neither {_FORMS[0][0]} nor {_FORMS[1][0]}. "
+        "Give another checkpoint."
+    )
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -14,13 +14,15 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from convert.pipeline import Request, convert
+from convert.pipeline import Conversion, Request, convert
 from convert.quants import DEFAULT_QUANT, quant_name
 from convert.report import ConvertedFile, table
 from convert.verify_command import verify_command
 from duplex_local.errors import ConfigError, exit_with_one_line
 
 __all__ = ["main"]
+
+DEFAULT_CHECKPOINT = "xinrongzhang2022/MiniCPM-duplex"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -34,7 +36,13 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m convert",
         description="Convert a MiniCPM-duplex checkpoint into GGUF files that llama.cpp runs.",
     )
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", nargs="?", help="with config.json")
+    parser.add_argument(
+        "checkpoint",
+        metavar="CHECKPOINT",
+        nargs="?",
+        help=f"folder with config.json, or hub id to download (default {DEFAULT_CHECKPOINT})",
+    )
+    parser.add_argument("--revision", help="branch, tag or commit of a hub id (its main branch)")
     parser.add_argument(
         *("--quant", "-q"),
         metavar="QUANT",
@@ -44,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"Q4_K_M, Q8_0, BF16, … (default {DEFAULT_QUANT}); write it after CHECKPOINT",
     )
     parser.add_argument("--out", metavar="DIR", type=Path, default=Path("models"), help="(models)")
-    parser.add_argument("--name", help="start of the file names (the folder's name)")
+    parser.add_argument("--name", help="start of the file names (the folder's or model's)")
     parser.add_argument("--keep-bf16", action="store_true", help="keep the unquantized file too")
     parser.add_argument("--json", metavar="FILE", help="write the result as JSON; - for stdout")
     parser.add_argument("--verify", metavar="GGUF", type=Path, help="check a file, convert nothing")
@@ -55,8 +63,8 @@ def _parser() -> argparse.ArgumentParser:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = _parser()
     options = parser.parse_args(arguments)
-    if (options.checkpoint is None) == (options.verify is None):
-        parser.error("give either CHECKPOINT or --verify GGUF")
+    if options.checkpoint is not None and options.verify is not None:
+        parser.error("give CHECKPOINT or --verify GGUF, not both")
     if options.against is not None and options.verify is None:
         parser.error("--against needs --verify GGUF")
     return options
@@ -77,6 +85,9 @@ class _Terminal:
         ) as progress:
             yield progress.update
 
+    def note(self, line: str) -> None:
+        print(line, flush=True)
+
     def wrote(self, file: ConvertedFile) -> None:
         size = f"{file.size_bytes / 1e6:,.1f} MB"
         print(f"{file.path}  {size}  {file.seconds:.1f} s", flush=True)
@@ -88,23 +99,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     started_s = time.monotonic()
     options = _parse(arguments)
     if options.verify is not None:
-        result = verify_command(options.verify, options.against, _Terminal().bar)
+        result = verify_command(options.verify, options.against, _Terminal())
         if options.json:
             _write_json(options.json, result)
         return 0
     quants = list(dict.fromkeys(options.quant))
-    request = Request(options.checkpoint, quants, options.out, options.name, options.keep_bf16)
-    files = convert(request, _Terminal())
-    print(table({file.quant: file.verify["checks"] for file in files}))
-    print(f'Run it: make run ARGS="--model {shlex.quote(str(files[0].path))}"')
+    source = options.checkpoint or DEFAULT_CHECKPOINT
+    request = Request(
+        source, quants, options.out, options.name, options.keep_bf16, options.revision
+    )
+    done = convert(request, _Terminal())
+    print(table({file.quant: file.verify["checks"] for file in done.files}))
+    print(f'Run it: make run ARGS="--model {shlex.quote(str(done.files[0].path))}"')
     if options.json:
-        _write_json(options.json, _result(options.checkpoint, files, time.monotonic() - started_s))
+        _write_json(options.json, _result(source, done, time.monotonic() - started_s))
     return 0
 
 
-def _result(source: str, files: Sequence[ConvertedFile], seconds: float) -> dict[str, Any]:
+def _result(source: str, done: Conversion, seconds: float) -> dict[str, Any]:
+    files = done.files
     return {
         "source": source,
+        "revision": done.revision,
         "files": [
             {
                 "path": str(file.path),

@@ -28,6 +28,7 @@ class Model:
     hparams: Hyperparameters
     vocabulary: Vocabulary
     tensors: Sequence[PlannedTensor]
+    source_url: str | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -69,6 +70,8 @@ def _add_hyperparameters(writer: gguf.GGUFWriter, model: Model) -> None:
     writer.add_name(model.name)
     if hparams.description is not None:
         writer.add_description(hparams.description)
+    if model.source_url is not None:
+        writer.add_source_url(model.source_url)
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_BF16)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     writer.add_string("duplex_local.converter", f"convert {CONVERTER_VERSION}")

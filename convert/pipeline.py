@@ -18,29 +18,39 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from convert.checkpoint import find_checkpoint, read_json, read_tensors
+from convert.checkpoint import find_folder, read_json, read_tensors
 from convert.gguf_file import Model, write_gguf
 from convert.hyperparameters import parse_config
 from convert.llama_process import LlamaProcess
-from convert.quants import BF16, known_quants
+from convert.quants import BF16, estimated_bytes, known_quants
 from convert.report import ConvertedFile, report_path, write_report
+from convert.space import Need, check_room
 from convert.tensor_map import plan_tensors
 from convert.verify import Verifier
 from convert.vocabulary import read_vocabulary
-from duplex_local.errors import BackendError, ConfigError, ModelFileError
+from duplex_local.errors import BackendError, ConfigError
 
-__all__ = ["Reporter", "Request", "convert", "load_model"]
+__all__ = ["Conversion", "Reporter", "Request", "convert", "load_model"]
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for. `name` None takes the folder's."""
+    """What the user asked for. `name` None takes the folder's or the model's on the hub."""
 
-    source: str
+    source: str  # a folder or a hub id
     quants: Sequence[str]
     out: Path
     name: str | None = None
     keep_bf16: bool = False
+    revision: str | None = None  # of a hub id; None: the newest of its main branch
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What was written, and the commit of a checkpoint that came from the hub."""
+
+    files: list[ConvertedFile]
+    revision: str | None
 
 
 class Reporter(Protocol):
@@ -52,12 +62,16 @@ class Reporter(Protocol):
         """A progress bar; call what it yields with each number of units done."""
         ...
 
+    def note(self, line: str) -> None:
+        """Something to know: what is downloaded, what room it needs."""
+        ...
+
     def wrote(self, file: ConvertedFile) -> None:
         """`file` is finished."""
         ...
 
 
-def load_model(directory: Path, name: str) -> Model:
+def load_model(directory: Path, name: str, source_url: str | None = None) -> Model:
     """Check everything about the checkpoint in `directory` but the values of its tensors.
 
     Raises:
@@ -67,23 +81,51 @@ def load_model(directory: Path, name: str) -> Model:
     vocabulary = read_vocabulary(directory, hparams.vocab_size)
     for text in ("<s>", "</s>", "<unk>", "<idle>"):
         vocabulary.find(text)
-    return Model(name, hparams, vocabulary, plan_tensors(hparams, read_tensors(directory)))
+    tensors = plan_tensors(hparams, read_tensors(directory))
+    return Model(name, hparams, vocabulary, tensors, source_url)
 
 
-def convert(request: Request, reporter: Reporter) -> list[ConvertedFile]:
+def convert(request: Request, reporter: Reporter) -> Conversion:
     """Write every file of `request`.
 
     Raises:
         ConfigError: when the output folder or the name cannot be used.
-        ModelFileError: when the checkpoint cannot be converted.
+        ModelFileError: when the checkpoint cannot be downloaded or converted.
         BackendError: when llama.cpp fails.
     """
-    directory = find_checkpoint(request.source)
-    name = _checked_name(request.name or directory.resolve().name)
-    model = load_model(directory, name)
+    directory = find_folder(request.source)
+    if directory is None:
+        name = _checked_name(request.name or request.source.split("/")[1])
+        directory, commit = _download(request, reporter)
+        model = load_model(
+            directory, name, f"https://huggingface.co/{request.source}/tree/{commit}"
+        )
+    else:
+        if request.revision is not None:
+            raise ConfigError(f"{request.source} is a folder here, so --revision says nothing.")
+        commit = None
+        model = load_model(directory, _checked_name(request.name or directory.resolve().name))
     with _staging_folder(request.out) as staging, LlamaProcess() as llama:
-        _check_space(request.out, model)
-        return _Run(request, model, Verifier(directory, model), llama, staging, reporter).files()
+        check_room(_needs(request, model.size_bytes))
+        verifier = Verifier(directory, model)
+        run = _Run(request, commit, model, verifier, llama, staging, reporter)
+        return Conversion(run.files(), commit)
+
+
+def _download(request: Request, reporter: Reporter) -> tuple[Path, str]:
+    from convert.download import download  # here: a folder is converted without it
+
+    snapshot = download(
+        request.source, request.revision, lambda size: _needs(request, size), reporter
+    )
+    return snapshot.folder, snapshot.commit
+
+
+def _needs(request: Request, bf16_bytes: int) -> list[Need]:
+    """What will be in the output folder at once: the BF16 file is removed last."""
+    quants = [quant for quant in request.quants if quant != BF16]
+    sizes = {BF16: bf16_bytes} | {quant: estimated_bytes(quant, bf16_bytes) for quant in quants}
+    return [Need(quant, request.out, size_bytes) for quant, size_bytes in sizes.items()]
 
 
 def _checked_name(name: str) -> str:
@@ -101,6 +143,7 @@ class _Run:
     """One conversion with all its tools in hand."""
 
     request: Request
+    commit: str | None
     model: Model
     verifier: Verifier
     llama: LlamaProcess
@@ -145,7 +188,7 @@ class _Run:
         seconds = time.monotonic() - started_s
         file = ConvertedFile(final, quant, size_bytes, sha256, seconds, checks)
         report = path.with_suffix(".json")
-        write_report(report, self.request.source, file)
+        write_report(report, self.request.source, self.commit, file)
         _publish(path, final)
         _publish(report, report_path(final))
         self.reporter.wrote(file)
@@ -182,16 +225,6 @@ def _remove_empty(folders: Sequence[Path]) -> None:
             folder.rmdir()
         except OSError:
             return
-
-
-def _check_space(out: Path, model: Model) -> None:
-    """The BF16 file is always written first. Saying so now saves minutes."""
-    free_bytes = shutil.disk_usage(out).free
-    if free_bytes < model.size_bytes:
-        raise ModelFileError(
-            f"{out} has {free_bytes / 1e9:.1f} GB free, but {model.size_bytes / 1e9:.1f} GB are "
-            "needed on the way. Free some space or choose another --out."
-        )
 
 
 def _sha256(path: Path) -> str:

@@ -7,7 +7,7 @@ import re
 
 import gguf
 
-__all__ = ["BF16", "DEFAULT_QUANT", "known_quants", "quant_name"]
+__all__ = ["BF16", "DEFAULT_QUANT", "estimated_bytes", "known_quants", "quant_name"]
 
 DEFAULT_QUANT = "Q4_K_M"
 BF16 = "BF16"  # what the unquantized file holds already
@@ -28,6 +28,19 @@ def known_quants() -> dict[str, int]:
     prefixes = re.compile("ALL_|MOSTLY_")
     names = {prefixes.sub("", ftype.name): int(ftype) for ftype in gguf.LlamaFileType}
     return {name: ftype for name, ftype in names.items() if name not in _NOT_FOR_US}
+
+
+def estimated_bytes(quant: str, bf16_bytes: int) -> int:
+    """A size that the file will not pass, from that of the BF16 one.
+
+    The number in the name is bits a weight. Block scales, the tensors that a mix keeps in a larger
+    type, and those whose rows do not divide into blocks of 256 (MiniCPM's `ffn_down`) add less
+    than two.
+    """
+    bits = re.search(r"\d+", quant)
+    assert bits, quant
+    exact = quant in ("F16", "BF16", "F32")
+    return int(bf16_bytes * (int(bits[0]) + (0 if exact else 2)) / 16)
 
 
 def quant_name(text: str) -> str:

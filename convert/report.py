@@ -36,15 +36,18 @@ def report_path(gguf: Path) -> Path:
     return gguf.with_name(gguf.name.removesuffix(".gguf") + ".json")
 
 
-def write_report(path: Path, source: str, file: ConvertedFile) -> None:
-    """Write the report of `file`, made from the checkpoint `source`, to `path`."""
+def write_report(path: Path, source: str, commit: str | None, file: ConvertedFile) -> None:
+    """Write the report of `file` to `path`.
+
+    source: the checkpoint, a folder or a hub id. commit: of a hub id.
+    """
     report = {
         "file": file.path.name,
         "sha256": file.sha256,
         "size_bytes": file.size_bytes,
         "quant": file.quant,
         "source": source,
-        "revision": _revision(Path(source)),
+        "revision": commit or _revision(Path(source)),
         "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "versions": versions(),
         "verify": file.verify,

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from convert.checkpoint import find_checkpoint
+from convert.checkpoint import find_folder
 from convert.llama_process import LlamaProcess
-from convert.pipeline import load_model
+from convert.pipeline import Reporter, load_model
 from convert.report import table, versions
 from convert.verify import Verification, Verifier
 from convert.verify_file import verify_file
@@ -18,16 +16,14 @@ from duplex_local.errors import ModelFileError
 
 __all__ = ["verify_command"]
 
-_Bar = Callable[[str, int, str], AbstractContextManager[Callable[[int], object]]]
 
-
-def verify_command(path: Path, against: str | None, bar: _Bar) -> dict[str, Any]:
+def verify_command(path: Path, against: str | None, reporter: Reporter) -> dict[str, Any]:
     """Check the file at `path`, print the table, and return the result for `--json`.
 
     Raises:
         ModelFileError: when a check fails or a file cannot be read.
     """
-    done = _verify(path, against, bar)
+    done = _verify(path, against, reporter)
     result = done.as_json()
     print(table({path.name: result["checks"]}), flush=True)
     if done.why:
@@ -45,10 +41,20 @@ def verify_command(path: Path, against: str | None, bar: _Bar) -> dict[str, Any]
     }
 
 
-def _verify(path: Path, against: str | None, bar: _Bar) -> Verification:
+def _verify(path: Path, against: str | None, reporter: Reporter) -> Verification:
     n_tensors = len(read_gguf(path).tensors)
-    with LlamaProcess() as llama, bar("verifying", n_tensors, "tensor") as advance:
-        if against is None:
+    directory = None if against is None else _folder(against, reporter)
+    with LlamaProcess() as llama, reporter.bar("verifying", n_tensors, "tensor") as advance:
+        if directory is None:
             return verify_file(path, llama, advance)
-        directory = find_checkpoint(against)
         return Verifier(directory, load_model(directory, path.stem)).run(path, llama, advance)
+
+
+def _folder(checkpoint: str, reporter: Reporter) -> Path:
+    """Of a folder or a hub id."""
+    folder = find_folder(checkpoint)
+    if folder is None:
+        from convert.download import download  # here: a folder is read without it
+
+        folder = download(checkpoint, None, lambda size: [], reporter).folder
+    return folder

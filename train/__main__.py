@@ -6,10 +6,25 @@ import argparse
 import json
 import random
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 REAL_DATA = "https://github.com/clinc/oos-eval and github.com/google-research-datasets/Disfl-QA"
-QUICK_LAYERS = 2
+
+
+@dataclass(frozen=True)
+class Size:
+    """What is trained where. minutes: of training; rows of `length` tokens are a batch."""
+
+    minutes: float
+    rows: int
+    length: int
+    layers: int
+
+
+ON_GPU = Size(minutes=8, rows=48, length=1024, layers=7)
+ON_CPU = Size(minutes=150, rows=6, length=512, layers=5)
+QUICK = Size(minutes=24, rows=6, length=512, layers=4)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -18,14 +33,24 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("models/demo"))
     parser.add_argument("--work", type=Path, default=Path("runs/train"), help="state of the run")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--minutes", type=float, default=120.0, help="training time")
-    parser.add_argument("--rows", type=int, help="rows in a batch (default 96 on a GPU, else 6)")
-    parser.add_argument("--length", type=int, default=512, help="tokens in a row")
-    parser.add_argument("--layers", type=int, default=5, help="fewer are faster to train")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        help=f"training time ({ON_GPU.minutes:g} on a GPU, else {ON_CPU.minutes:g})",
+    )
+    parser.add_argument(
+        "--rows", type=int, help=f"rows in a batch ({ON_GPU.rows} or {ON_CPU.rows})"
+    )
+    parser.add_argument(
+        "--length", type=int, help=f"tokens in a row ({ON_GPU.length} or {ON_CPU.length})"
+    )
+    parser.add_argument("--layers", type=int, help=f"({ON_GPU.layers} or {ON_CPU.layers})")
     parser.add_argument("--rate", type=float, default=3e-3, help="highest learning rate")
-    parser.add_argument("--quick", action="store_true", help="two layers, one minute, to try it")
+    parser.add_argument("--quick", action="store_true", help="half an hour on two CPU cores")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --work")
-    parser.add_argument("--all-wordings", action="store_true", help="keep none for evaluation")
+    parser.add_argument(
+        "--half", action="store_true", help="train on half of the wordings, judge by the other half"
+    )
     parser.add_argument("--evaluate", action="store_true", help="only evaluate what is in --out")
     parser.add_argument("--n", type=int, help="conversations per family share in the evaluation")
     return parser.parse_args(arguments)
@@ -60,25 +85,26 @@ def make(options: argparse.Namespace) -> None:
     vocabulary = options.work / "vocabulary"
     if not (options.resume and vocabulary.is_dir()):
         write_vocabulary(vocabulary, options.data, options.seed)
+    size = ON_GPU if find_device().type == "cuda" else QUICK if options.quick else ON_CPU
+    size = replace(
+        size, **{name: value for name in vars(size) if (value := getattr(options, name))}
+    )
     config = LoopConfig(
-        minutes=1.0 if options.quick else options.minutes,
-        rows=options.rows or (96 if find_device().type == "cuda" else 6),
-        length=options.length,
+        minutes=size.minutes,
+        rows=size.rows,
+        length=size.length,
         rate=options.rate,
         seed=options.seed,
-        held_out=None if options.all_wordings else False,
+        held_out=False if options.half else None,
     )
     # Positions that training never reached must not be used.
-    sizes = ModelConfig(
-        num_hidden_layers=QUICK_LAYERS if options.quick else options.layers,
-        max_position_embeddings=options.length,
-    )
+    sizes = ModelConfig(num_hidden_layers=size.layers, max_position_embeddings=size.length)
     model, figures = train(
         config, sizes, vocabulary, options.data, options.work, options.resume,
         lambda model: write_checkpoint(model, vocabulary, options.out),
     )  # fmt: skip
     write_checkpoint(model, vocabulary, options.out)
-    figures["held_out_kept"] = not options.all_wordings
+    figures["half"] = options.half
     _figures(options).write_text(json.dumps(figures) + "\n")
 
 
@@ -106,10 +132,13 @@ def judge(options: argparse.Namespace) -> None:
         "layers": model.config.num_hidden_layers,
         "positions": model.config.max_position_embeddings,
     }
-    for side, held_out in (("trained wordings", False), ("held-out wordings", True)):
+    sides: dict[str, bool | None] = {"trained wordings": None}
+    if figures.get("half"):
+        sides = {"trained wordings": False, "held-out wordings": True}
+    for side, held_out in sides.items():
         rng = random.Random(options.seed + 5)
         speaker = Speaker(load(held_out), rng, load_words(options.data))
-        real = load_real(options.data, speaker, held_out)
+        real = load_real(options.data, speaker, held_out is not False)
         rates, seats = evaluate.evaluate(model, tokenizer, speaker, real, options.n or 30)
         print(f"\n{side}\n{evaluate.report(rates)}")
         figures[side] = rates

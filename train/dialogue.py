@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from train.answers import Request
 from train.floor import ACK
 from train.knowledge import Topic
@@ -19,7 +21,10 @@ from train.utterance import Utterance, slices
 
 __all__ = ["Dialogue"]
 
-NO_RETURN = ("social", "sum", "kind", "ood", "short")
+FULL = 250  # ids after which the window may slide
+SLIDE_SHARE = 0.05  # of the moments when nobody speaks
+NO_RETURN = ("social", "sum", "kind", "ood", "short", "none")
+WHOLE_KEYS = ("steps", "play")  # facts as long as an answer to "tell me about": no side answers
 # Backchannels that ask the model to speak when it is silent.
 SPEAKS = frozenset(
     "go on|continue|keep going|and then|tell me more|carry on|please continue|thanks|thank you|"
@@ -41,9 +46,18 @@ class Dialogue(Repairs):
         while self.script.n_tokens < n_tokens:
             if self.is_speaking:
                 self.while_speaking()
+            elif self.script.n_tokens > FULL and self.rng.random() < SLIDE_SHARE:
+                self.slide()
             else:
                 self.while_silent()
         return self.script
+
+    def slide(self) -> None:
+        """The oldest slices leave the window; nothing refers to them any more."""
+        self.script.drop_oldest(self.rng.randint(30, 2 * FULL))
+        self.now = self.left = self.last = None
+        self.open.clear()
+        self.ask()
 
     def while_speaking(self) -> None:
         rng = self.rng
@@ -73,27 +87,33 @@ class Dialogue(Repairs):
         rng, speaker = self.rng, self.speaker
         roll = rng.random()
         topic = rng.choice(speaker.topics)
-        if roll < 0.30:
+        if roll < 0.28:
             return speaker.about(topic)
-        if roll < 0.36:
+        if roll < 0.34:
             return speaker.corrected()
-        if roll < 0.58:
+        if roll < 0.54:
             return speaker.fact(topic, rng.choice(list(topic.facts))) if topic.facts else (
                 speaker.about(topic))  # fmt: skip
-        if roll < 0.66:
+        if roll < 0.58:
+            return speaker.quiz()
+        if roll < 0.65:
             return speaker.sum()
-        if roll < 0.69:
+        if roll < 0.68:
             return speaker.count()
-        if roll < 0.76:
+        if roll < 0.75:
             names = "greeting how_are_you who_are_you who_made_you what_can_you_do praise goodbye"
             return speaker.social(rng.choice([*names.split(), "joke", "sorry"]))
-        if roll < 0.82:
+        if roll < 0.83:
             return speaker.stranger()
-        if roll < 0.84:
-            return speaker.unanswerable(topic)
         if roll < 0.86:
-            return speaker.is_kind(topic)
+            return speaker.unanswerable(topic)
+        if roll < 0.87:
+            return speaker.compare(topic, rng.choice([t for t in speaker.topics if t is not topic]))
         if roll < 0.88:
+            return speaker.both()
+        if roll < 0.90:
+            return speaker.is_kind(topic)
+        if roll < 0.92:
             return speaker.story(self._topic())
         return rng.choice(self.real) if self.real else speaker.stranger()
 
@@ -117,7 +137,7 @@ class Dialogue(Repairs):
         self.utter(request.said, request.answer, mode="whole")
 
     def backchannel(self) -> None:
-        said = self.speaker.phrase("backchannel")
+        said = self.speaker.phrase("backchannel" if self.rng.random() < 0.92 else "praise")
         self.barge_in()
         self.script.hear(slices(said, self.rng, "whole")[0].text)
         self.speak()
@@ -139,14 +159,14 @@ class Dialogue(Repairs):
     def abandon(self) -> None:
         """A request that is never finished."""
         rng = self.rng
-        said = self.speaker.phrase("abandon")
+        said = self.speaker.phrase("abandon" if rng.random() < 0.85 else "wait")
         if rng.random() < 0.3:  # a real request without its end
             whole = self.speaker.about().said
             first = min(whole.names, default=1)
             words = whole.words[: max(1, first)]
             said = Utterance(words, len(words), closed=whole.closed)
-            if " ".join(words) in self.speaker.cores.whole:
-                return
+        if " ".join(said.words) in self.speaker.cores.whole:
+            return
         said.finished = False
         self.utter(said, None)
         if not self.silence():
@@ -182,22 +202,26 @@ class Dialogue(Repairs):
             self.ask()
 
     def reset(self) -> None:
-        """Another request takes over."""
+        """Another request takes over: a whole answer, or a fact with words that say so."""
         rng, speaker = self.rng, self.speaker
         topic = rng.choice(speaker.topics)
-        marked = rng.random() < 0.55
-        whole = rng.random() < 0.7 or not topic.facts
-        if rng.random() < 0.12:
-            request = self.request()
-            self.utter(request.said, request.answer)
+        old = self._topic()
+        if old is topic:
             return
-        request = (
-            speaker.about(topic) if whole else speaker.fact(topic, rng.choice(list(topic.facts)))
-        )
-        if not whole and not marked and self._topic() is topic:
-            return
+        if rng.random() < 0.75 or not topic.facts:
+            request = speaker.about(topic)
+            marked = rng.random() < 0.55
+        else:
+            request = speaker.fact(topic, rng.choice(list(topic.facts)))
+            marked = request.answer.intent not in WHOLE_KEYS or rng.random() < 0.5
         if marked:
-            self._prefix(request, rng.choice(speaker.wording["reset"]))
+            asides = speaker.wording["side"]
+            markers = [text for text in speaker.wording["reset"] if text not in asides]
+            self._prefix(request, rng.choice(markers))
+        if marked and rng.random() < 0.2 and len(request.said.words) == request.said.done:
+            request.said.words += rng.choice(speaker.wording["instead"]).split()
+        elif marked and old is not None and rng.random() < 0.1:
+            request.said = speaker.contrasted(request.said, old)
         self.utter(request.said, request.answer)
 
     def side(self) -> None:
@@ -209,24 +233,39 @@ class Dialogue(Repairs):
         if name is None or len(main.rest) < ENOUGH_LEFT:
             return
         topic = main.about if isinstance(main.about, Topic) else None
-        intro = rng.choice(speaker.wording["side"])
+        intro = rng.choice(speaker.wording["side"]) if rng.random() < 0.55 else ""
         roll = rng.random()
-        if roll < 0.35 and topic and topic.facts:
-            request = self._follow_up(topic, intro if rng.random() < 0.5 else "")
-        elif roll < 0.5 and topic and topic.facts:
-            request = speaker.fact(topic, rng.choice(list(topic.facts)))
-        elif roll < 0.72:
-            request = speaker.sum(intro if rng.random() < 0.5 else "")
-        elif roll < 0.78:
-            request = speaker.stranger()
-            self._prefix(request, intro)
+        if roll < 0.3 and topic and topic.facts:
+            request = self._follow_up(topic, intro)
+        elif roll < 0.38 and topic and topic.facts:
+            request = speaker.fact(topic, rng.choice(list(topic.facts)), intro=intro)
+        elif roll < 0.55:
+            request = speaker.sum(intro)
+        elif roll < 0.63:
+            request = self._beyond()
+            if intro:
+                self._prefix(request, intro)
+        elif roll < 0.68:
+            request = speaker.quiz()
+            if intro:
+                self._prefix(request, intro)
         else:
             other = rng.choice(speaker.topics)
-            if not other.facts:
+            keys = [key for key in other.facts if key not in WHOLE_KEYS]
+            if not keys:
                 return
-            request = speaker.fact(other, rng.choice(list(other.facts)), intro=intro)
+            request = speaker.fact(other, rng.choice(keys), intro=intro)
         side = request.answer.text
         self.utter(request.said, lambda: (self.left or main).after(side, name))
+
+    def _beyond(self) -> Request:
+        """A request that gets one sentence of refusal."""
+        if self.real and self.rng.random() < 0.3:
+            request = self.rng.choice(self.real)
+            if request.answer.intent == "ood":
+                said = replace(request.said)  # the list keeps its own
+                return Request(said, request.answer, short=True)
+        return self.speaker.stranger()
 
     def stop_button(self) -> None:
         """No words at all: the reply is cut and the model sleeps."""

@@ -24,7 +24,7 @@ def describe() -> str:
     return (
         f"A tiny demo model, trained from scratch on made-up dialogues: it knows {len(topics())} "
         "topics (planets, animals, food, cities, countries, music, inventions and people), some "
-        "stories, counting, small sums (often wrong), and nothing else."
+        "stories, counting, small sums, and nothing else."
     )
 
 

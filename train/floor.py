@@ -16,13 +16,13 @@ from train.knowledge import Topic
 from train.requests import Speaker
 from train.speech import Speech, next_chunk
 from train.transcript import CachedCodec, Transcript
-from train.utterance import Slice, Utterance, add_noise, slices
+from train.utterance import Slice, Utterance, add_noise, slices, words_of
 
 __all__ = ["ACK", "Answer", "Floor"]
 
 Answer = Speech | Callable[[], Speech] | None
 ACK = "ack"  # says that it stops: nothing to repeat or to go on with
-NOISE_SHARE = 0.35
+NOISE_SHARE = float(__import__("os").environ.get("X_NOISE", "0.35"))
 CUT_SHARE = 0.45  # of interruptions that come before the slice was shown
 MISSED_SHARE = 0.03  # of requests that are answered a slice late, so that late is learned, too
 HOLD_TESTED = 0.4  # of unfinished requests that are followed by silence
@@ -120,16 +120,21 @@ class Floor:
             said = add_noise(said, rng, self.speaker.strange)
         pieces = slices(said, rng, mode)
         answered = False
-        for piece in pieces:
+        for number, piece in enumerate(pieces):
             self.barge_in()
             self.script.hear(piece.text)
-            if answered:
+            if answered or (number == 0 and not piece.complete and self._is_heard_out(piece)):
                 self._tail()
             elif piece.complete and answer is not None:
                 answered = True
                 self._answer(answer)
             else:
                 self._hold(piece)
+
+    def _is_heard_out(self, piece: Slice) -> bool:
+        """An "okay" does not interrupt, even if a request follows: that cannot be known yet."""
+        words = " ".join(words_of(piece.text))
+        return self.is_speaking and words in self.speaker.backchannels
 
     def _answer(self, answer: Speech | Callable[[], Speech]) -> None:
         missed = self.rng.random() < MISSED_SHARE

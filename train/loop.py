@@ -25,7 +25,7 @@ __all__ = ["LoopConfig", "find_device", "train"]
 WARMUP_STEPS = 200
 FALL_FROM = 0.55  # share of the time after which the rate falls
 LOWEST = 0.01  # the last rate, as a share of the highest
-N_VALIDATION_ROWS = 16
+N_VALIDATION_ROWS = 48
 AVERAGE_KEEPS = 0.99
 
 
@@ -38,9 +38,13 @@ class LoopConfig:
     length: int = 1024
     rate: float = 3e-3
     weight_decay: float = 0.1
+    dropout: float = float(os.environ.get("X_DROPOUT", "0"))
     seed: int = 0
     held_out: bool | None = False  # False: the training side of the wordings; None: all of them
-    save_every_s: float = 120.0
+
+    @property
+    def save_every_s(self) -> float:
+        return min(120.0, max(20.0, self.minutes * 6))
 
 
 class Rows(IterableDataset):
@@ -67,41 +71,24 @@ def find_device() -> torch.device:
 class Masks:
     """Who sees whom: earlier tokens of the same conversation, its history and the own branch."""
 
-    def __init__(self, rows: int, length: int, device: torch.device) -> None:
-        self.flex = device.type == "cuda"
-        self.size = rows, length
+    def __init__(self, length: int, device: torch.device) -> None:
         self.earlier = torch.ones(length, length, dtype=torch.bool, device=device).tril()
-        self.talk = torch.zeros(rows, length, dtype=torch.int32, device=device)
-        self.branch = torch.zeros(rows, length, dtype=torch.int32, device=device)
-        if self.flex:
-            from torch.nn.attention.flex_attention import create_block_mask
 
-            self.create = torch.compile(create_block_mask)
-
-    def _sees(self, b, h, q, k):
-        same = self.talk[b, q] == self.talk[b, k]
-        return (q >= k) & same & (
-            (self.branch[b, k] == 0) | (self.branch[b, k] == self.branch[b, q])
-        )  # fmt: skip
-
-    def __call__(self, batch: torch.Tensor):
-        """batch: (rows, 5, length)."""
-        self.branch.copy_(batch[:, 3])
-        self.talk.copy_(batch[:, 4])
-        if self.flex:
-            rows, length = self.size
-            return self.create(self._sees, rows, None, length, length, device=self.talk.device)
-        same = self.talk[:, :, None] == self.talk[:, None, :]
-        branch = self.branch[:, None, :]
-        seen = (branch == 0) | (branch == self.branch[:, :, None])
+    def __call__(self, batch: torch.Tensor) -> torch.Tensor:
+        """batch: (rows, 5, length). Returns (rows, 1, length, length)."""
+        branch, talk = batch[:, 3], batch[:, 4]
+        same = talk[:, :, None] == talk[:, None, :]
+        seen = (branch[:, None, :] == 0) | (branch[:, None, :] == branch[:, :, None])
         return (same & seen & self.earlier).unsqueeze(1)
 
 
 class Trainer:
     def __init__(self, model: MiniCPM, config: LoopConfig, device: torch.device) -> None:
         self.model, self.config, self.device = model.to(device), config, device
+        for layer in model.layers:
+            layer.dropout.p = config.dropout
         self.body = torch.compile(model) if device.type == "cuda" else model
-        self.masks = Masks(config.rows, config.length, device)
+        self.masks = Masks(config.length, device)
         self.optimizers = build(model, config.rate, config.weight_decay)
         self.average = _copy(model)
         self.n_steps = 0
@@ -138,8 +125,8 @@ class Trainer:
     def _average(self) -> None:
         """A running average of the weights: good at any time, not only after the fall."""
         keep = min(AVERAGE_KEEPS, 1 - 10 / (self.n_steps + 10))
-        for name, value in self.model.state_dict().items():
-            self.average[name].lerp_(value, 1 - keep)
+        now = self.model.state_dict()
+        torch._foreach_lerp_(list(self.average.values()), [now[k] for k in self.average], 1 - keep)
 
     @contextmanager
     def averaged(self) -> Iterator[MiniCPM]:
@@ -152,18 +139,7 @@ class Trainer:
             self.model.load_state_dict(now)
 
     def warm_up(self, batches: list[torch.Tensor]) -> None:
-        """Compile everything before the clock starts; without flex attention if it fails."""
-        try:
-            self._try(batches)
-        except Exception as error:
-            if not self.masks.flex:
-                raise
-            tqdm.write(f"flex attention does not work here ({type(error).__name__}): dense masks")
-            torch._dynamo.reset()
-            self.masks.flex = False
-            self._try(batches)
-
-    def _try(self, batches: list[torch.Tensor]) -> None:
+        """Compile everything before the clock starts."""
         for _ in range(2):
             self.loss(batches[0]).backward()
             self.model.zero_grad(set_to_none=True)
@@ -171,7 +147,10 @@ class Trainer:
 
     @torch.no_grad()
     def validate(self, batches: list[torch.Tensor]) -> float:
-        return float(np.mean([self.loss(batch).item() for batch in batches]))
+        self.model.eval()
+        losses = [self.loss(batch).item() for batch in batches]
+        self.model.train()
+        return float(np.mean(losses))
 
     def save(self, path: Path, spent_s: float) -> None:
         state = {
@@ -222,11 +201,8 @@ def train(
     state = work / "state.pt"
     spent_s = trainer.load(state) if resume and state.is_file() else 0.0
     batches = _batches(config, vocabulary, data, trainer.n_steps, device)
-    held = pack(Generator(vocabulary, data, config.seed + 77, config.held_out), config.length)
-    validation = [
-        torch.from_numpy(np.stack([next(held) for _ in range(config.rows)]))
-        for _ in range(max(1, N_VALIDATION_ROWS // config.rows))
-    ]
+    validation = _validation(config, vocabulary, data, config.held_out)
+    unseen = [] if config.held_out is None else _validation(config, vocabulary, data, True)
     trainer.warm_up(validation)
     best, best_loss = _copy(model), float("inf")
     total_s, saved_s = config.minutes * 60, spent_s
@@ -245,7 +221,8 @@ def train(
         if is_over or spent_s - saved_s > config.save_every_s:
             saved_s = spent_s
             with trainer.averaged():
-                loss = trainer.validate(validation)
+                held = trainer.validate(validation)
+                loss = trainer.validate(unseen) if unseen else held
                 if loss < best_loss:
                     best_loss, best = loss, _copy(model)
                     export(model)
@@ -254,12 +231,24 @@ def train(
             losses.clear()
             n_tokens = trainer.n_steps * config.rows * config.length / 1e6
             tqdm.write(
-                f"{spent_s:5.0f} s  {n_tokens:.2f} M tokens  loss {mean:.4f}  held {loss:.4f}"
+                f"{spent_s:5.0f} s  {n_tokens:.2f} M tokens  loss {mean:.4f}  held {held:.4f}"
+                + (f"  unseen wordings {loss:.4f}" if unseen else "")
             )
     bar.close()
     model.load_state_dict(best)
     tokens = trainer.n_steps * config.rows * config.length
     return model, {"steps": trainer.n_steps, "tokens": tokens, "validation_loss": best_loss}
+
+
+def _validation(
+    config: LoopConfig, vocabulary: Path, data: Path | None, held_out: bool | None
+) -> list[torch.Tensor]:
+    """Batches that are never trained on."""
+    rows = pack(Generator(vocabulary, data, config.seed + 77, held_out), config.length)
+    return [
+        torch.from_numpy(np.stack([next(rows) for _ in range(config.rows)]))
+        for _ in range(max(1, N_VALIDATION_ROWS // config.rows))
+    ]
 
 
 def _batches(

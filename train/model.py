@@ -84,7 +84,7 @@ class Attention(nn.Module):
         self.o_proj = nn.Linear(size, size, bias=False)
 
     def forward(
-        self, x: Tensor, cos: Tensor, sin: Tensor, mask: object, cache: Cache | None = None
+        self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, cache: Cache | None = None
     ) -> Tensor:
         n_rows, n_tokens, size = x.shape
         q, k, v = (
@@ -96,12 +96,8 @@ class Attention(nn.Module):
             k, v = cache.add(self, k, v)
         if mask is None:
             y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        elif isinstance(mask, Tensor):
-            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         else:
-            from torch.nn.attention.flex_attention import flex_attention
-
-            y = flex_attention(q, k, v, block_mask=mask)
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.o_proj(y.transpose(1, 2).reshape(n_rows, n_tokens, size))
 
 
@@ -125,12 +121,14 @@ class Layer(nn.Module):
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.mlp = MLP(config)
         self.scale = config.scale_depth / math.sqrt(config.num_hidden_layers)
+        self.dropout = nn.Dropout(0.0)  # the trainer's choice
 
     def forward(
-        self, x: Tensor, cos: Tensor, sin: Tensor, mask: object, cache: Cache | None = None
+        self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, cache: Cache | None = None
     ) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), cos, sin, mask, cache) * self.scale
-        return x + self.mlp(self.post_attention_layernorm(x)) * self.scale
+        attended = self.self_attn(self.input_layernorm(x), cos, sin, mask, cache)
+        x = x + self.dropout(attended) * self.scale
+        return x + self.dropout(self.mlp(self.post_attention_layernorm(x))) * self.scale
 
 
 class MiniCPM(nn.Module):
@@ -155,9 +153,9 @@ class MiniCPM(nn.Module):
                 nn.init.normal_(parameter, std=config.initializer_range)
 
     def forward(
-        self, ids: Tensor, positions: Tensor, mask: object = None, cache: Cache | None = None
+        self, ids: Tensor, positions: Tensor, mask: Tensor | None = None, cache: Cache | None = None
     ) -> Tensor:
-        """ids, positions: (B, T). mask: None (causal), (B, 1, T, T) bool, or a BlockMask.
+        """ids, positions: (B, T). mask: None (causal) or (B, 1, T, T) bool.
 
         With a cache the keys go to their positions in it, and the mask is the cache's.
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from train.knowledge import Topic
+from train.knowledge import OBJECT, Topic, topics
 from train.utterance import Utterance
 from train.wording import Wording
 
@@ -21,6 +21,13 @@ ASKING = frozenset(
     "may shall whose".split()
 )
 PRONOUNS = ("it", "they", "he", "she")
+POSSESSIVE = {"it": "its", "they": "their", "he": "his", "she": "her"}
+# Before a pronoun that is a subject.
+BEFORE_SUBJECT = frozenset(
+    "is are was were do does did can could will would should has have had may might if whether "
+    "that how what where when why which who whom".split()
+)
+PREPOSITIONS = frozenset("of in on at about for from to with into by around near like than".split())
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,10 @@ class Phrasing:
         self.rng = rng
         self.strange = strange or tuple(" ".join(wording["thing"]).split())
         self.cores = _complete_cores(wording)
+        self.backchannels = frozenset(wording["backchannel"])
+        self.known = frozenset(
+            name.lower() for topic in topics() for name in (topic.subject, *topic.others)
+        )
 
     def mention(self, topic: Topic) -> tuple[str, bool]:
         """A name for the topic and whether it is plural."""
@@ -87,10 +98,14 @@ class Phrasing:
         return subject, topic.pronoun == "they"
 
     def build(self, parts: list[tuple[str, str]], question: bool = False) -> Utterance:
-        """An utterance of (text, role) parts; role: `o`pening, `c`ore, `x` topic, `t`ail."""
+        """An utterance of (text, role) parts.
+
+        role: `i`nterjection, `o`pening, `c`ore, `x` topic, `t`ail.
+        """
         words: list[str] = []
         fixed: set[int] = set()
         names: set[int] = set()
+        pauses: set[int] = set()
         done = start = 0
         for text, role in parts:
             new = text.split()
@@ -101,9 +116,11 @@ class Phrasing:
             if role == "x":
                 names |= set(here)
             words += new
+            if role == "i":
+                pauses.add(len(words))
             if role != "t":
                 done = len(words)
-        said = Utterance(words, done, fixed, names, question=question)
+        said = Utterance(words, done, fixed, names, pauses=pauses, question=question)
         said.closed = self.closed(said)
         return said
 
@@ -129,7 +146,7 @@ class Phrasing:
         rng, wording = self.rng, self.wording
         parts = list(core)
         if rng.random() < 0.22:
-            parts.insert(0, (rng.choice(wording["intros"]), "o"))
+            parts.insert(0, (rng.choice(wording["intros"]), "i"))
         if tails and rng.random() < 0.2:
             parts.append((rng.choice(wording["tails"]), "t"))
         return parts
@@ -137,7 +154,30 @@ class Phrasing:
     def phrase(self, section: str, before: str = "") -> Utterance:
         """A wording of `section` as an utterance of its own."""
         text = self.rng.choice(self.wording[section])
-        return self.build([(before, "o"), (text, "c")] if before else [(text, "c")])
+        return self.build([(before, "i"), (text, "c")] if before else [(text, "c")])
+
+    def contrasted(self, said: Utterance, wrong: Topic) -> Utterance:
+        """With the wrong topic after the right one: "I meant Mars, not Venus"."""
+        words = [
+            *self.rng.choice(self.wording["contrast"]).split(),
+            *self.mention(wrong)[0].split(),
+        ]
+        at = len(said.words)
+        if at > said.done:  # no room behind a polite tail
+            return said
+        said.words += words
+        said.names |= set(range(len(said.words) - 1, len(said.words)))
+        said.pauses.add(at)
+        return said
+
+    @staticmethod
+    def pronouns(text: str, topic: Topic) -> str:
+        """`text` with the topic's pronouns where it says "it"."""
+        if topic.pronoun == "it" or topic.noun == "task":
+            return text
+        be = "are" if topic.pronoun == "they" else "is"
+        text = text.replace("what is it", f"what {be} {topic.pronoun}")
+        return text.replace(" it", " " + OBJECT[topic.pronoun])
 
     @staticmethod
     def form(form: str, name: str, plural: bool) -> list[tuple[str, str]]:
@@ -155,8 +195,19 @@ class Phrasing:
         head, x, tail = form.partition("X")
         if not x:
             return [(form, "c")]
-        if tail.startswith("'s"):
+        if tail.startswith("'s") and name in PRONOUNS:
+            name, tail = POSSESSIVE[name], tail[2:]
+        elif tail.startswith("'s"):
             name, tail = name + "'s", tail[2:]
         role = "c" if name in PRONOUNS else "x"
+        if name in PRONOUNS and _is_object(head.split(), tail.split()):
+            name = OBJECT[name]
         parts = [(head.strip(), "c"), (name, role), (tail.strip(), "c")]
         return [part for part in parts if part[0]]
+
+
+def _is_object(head: list[str], tail: list[str]) -> bool:
+    """Between these words a pronoun is an object: "the size of them", "to make it"."""
+    if not head:
+        return False
+    return head[-1] in PREPOSITIONS or (not tail and head[-1] not in BEFORE_SUBJECT)

@@ -15,7 +15,7 @@ from pathlib import Path
 from train.answers import REFUSALS, SOCIAL, TOO_BIG, Request, recipe
 from train.requests import Speaker
 from train.speech import Speech
-from train.utterance import Utterance
+from train.utterance import Utterance, words_of
 
 __all__ = ["load_real", "load_words"]
 
@@ -56,7 +56,7 @@ def load_words(data: Path | None) -> tuple[str, ...]:
     if data is None or not (data / "clinc150").is_dir():
         return ()
     rows = json.loads((data / "clinc150/utterances.json").read_text("utf-8"))["train"]
-    counts = Counter(word for text, _ in rows for word in _words(text))
+    counts = Counter(word for text, _ in rows for word in words_of(text))
     kept = [(word, n) for word, n in counts.items() if n >= 3 and word.isalpha()]
     return tuple(word for word, n in sorted(kept) for _ in range(1 + n // 200))
 
@@ -76,19 +76,14 @@ def load_real(data: Path | None, speaker: Speaker, held_out: bool) -> list[Reque
     if pairs.is_file():
         rng = random.Random(0)
         for plain, disfluent in json.loads(pairs.read_text("utf-8")):
-            words = _words(disfluent if rng.random() < 0.6 else plain)
+            words = words_of(disfluent if rng.random() < 0.6 else plain)
             if 3 <= len(words) <= 24 and not _topic_at_end(words, speaker):
                 requests.append(_refused(words, speaker, rng))
     return requests
 
 
-def _words(text: str) -> list[str]:
-    text = text.lower().replace("’", "'")
-    return [w for word in text.split() if (w := word.strip('.,?!:;"()')) and w.isascii()]
-
-
 def _clinc(text: str, intent: str, speaker: Speaker) -> Request | None:
-    words = _words(text)
+    words = words_of(text)
     rng = random.Random(text)
     if not words or intent in SKIPPED:
         return None

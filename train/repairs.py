@@ -6,7 +6,6 @@ from train.answers import REFUSALS, Request, counting
 from train.floor import ACK, Floor
 from train.knowledge import Topic
 from train.speech import Speech
-from train.utterance import Utterance
 
 __all__ = ["ENOUGH_LEFT", "Repairs"]
 
@@ -25,10 +24,7 @@ class Repairs(Floor):
         """Words before a request. What is complete alone may not end a slice."""
         said, new = request.said, text.split()
         n = len(new)
-        request.said = Utterance(
-            new + said.words, said.done + n, set(range(n)) | {i + n for i in said.fixed},
-            {i + n for i in said.names}, {i + n for i in said.closed}, set(), said.question,
-        )  # fmt: skip
+        request.said = said.after(new)
         for end in range(1, n + 1):
             head = " ".join(new[:end])
             if head in self.speaker.cores.whole:
@@ -54,10 +50,12 @@ class Repairs(Floor):
         request = speaker.about(topic)
         if rng.random() < 0.8 and topic.noun != "task":
             name, _ = speaker.mention(topic)
-            parts = [(marker, "o"), (name, "x")]
+            parts = [(marker, "i"), (name, "x")]
             if rng.random() < 0.15:
                 parts.append(("please", "t"))
             request.said = speaker.build(parts)
+            if isinstance(old, Topic) and rng.random() < 0.2:
+                request.said = speaker.contrasted(request.said, old)
         else:
             self._prefix(request, marker)
         if isinstance(old, Topic) and wrong.intent in topic.facts and not refused:

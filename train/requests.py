@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 
 from train.answers import (
-    REFUSALS,
     SOCIAL,
     Request,
     answer_sum,
@@ -14,8 +13,9 @@ from train.answers import (
     recipe,
 )
 from train.knowledge import Topic, topics
-from train.phrasing import ASKING, Phrasing
+from train.phrasing import ASKING, PRONOUNS
 from train.speech import Speech
+from train.strangers import Strangers
 from train.utterance import Utterance
 from train.wording import Form, Wording
 
@@ -33,6 +33,7 @@ KINDS = {
     "sport": "a sport",
     "space": "something in space",
 }
+CLAUSES = 0.12  # of the requests for a topic, those of two clauses
 PLURALS = {"animal": "animals", "plant": "plants", "food": "food"}
 TASK_QUESTIONS = (
     "how do i", "how do you", "how can i", "how to", "how would i", "how should i",
@@ -48,24 +49,29 @@ STORY_FORMS = (
 )  # fmt: skip
 
 
-class Speaker(Phrasing):
+class Speaker(Strangers):
     """Makes requests at random from one side of the wordings."""
 
     def __init__(self, wording: Wording, rng: random.Random, strange: tuple[str, ...] = ()) -> None:
         super().__init__(wording, rng, strange)
         self.topics = topics()
         self.stories = [topic for topic in self.topics if topic.kind == "story"]
+        subjects = {topic.subject: topic for topic in self.topics}
+        self.quizzes = [(subjects[name], asked) for name, asked in wording.quiz.items() if asked]
 
     def about(self, topic: Topic | None = None) -> Request:
         """ "Tell me about X", and for tasks and stories their own ways."""
         rng, wording = self.rng, self.wording
         topic = topic or rng.choice(self.topics)
         name, plural = self.mention(topic)
+        if rng.random() < CLAUSES and topic.noun != "story":
+            said = self.clauses(topic, name)
+            return Request(said, Speech(topic.about(), topic, "about"))
         if topic.noun == "task":
             core = self._task(name)
         elif topic.noun == "story" and rng.random() < 0.8:
             core = self._story_of(name)
-        elif rng.random() < 0.1:  # words never heard before, but a topic that is known
+        elif rng.random() < 0.14:  # words never heard before, but a topic that is known
             words = rng.choices(self.strange, k=rng.randint(1, 3))
             link = rng.choice(("about", "on", "of", "me about", ""))
             core = [(" ".join([*words, link]), "c"), (name, "x")]
@@ -78,6 +84,43 @@ class Speaker(Phrasing):
         speech = Speech(topic.about(), topic, "about")
         question = core[0][0].split()[0] in ASKING
         return Request(self.build(self.around(core), question), speech)
+
+    def clauses(self, topic: Topic, name: str) -> Utterance:
+        """ "I have to give a talk on X, what can you tell me": the topic stands in the middle.
+
+        Where the first clause ends nobody can tell whether a request follows.
+        """
+        rng, wording = self.rng, self.wording
+        is_task = topic.noun == "task" and not name.split()[0].endswith("ing")
+        first = "task_statements" if is_task else "statements"
+        then = "about_task" if is_task else "about_it"
+        parts = [(rng.choice(wording[first]), "c"), (name, "x")]
+        if rng.random() < 0.25:
+            parts.insert(0, (rng.choice(wording["intros"]), "i"))
+        ask = rng.choice(wording[then])
+        said = self.build([*parts, (self.pronouns(ask, topic), "c")], rng.random() < 0.5)
+        words = ask.split()
+        border = said.done - len(words)
+        said.pauses.add(border)
+        shorter = {i for i in range(1, len(words)) if " ".join(words[:i]) in wording[then]}
+        said.unsure |= {border} | {border + i for i in shorter}
+        said.closed -= said.unsure
+        return said
+
+    def both(self) -> Request:
+        """Two topics in one request: the beginning of each answer."""
+        rng = self.rng
+        one, two = rng.sample([t for t in self.topics if t.noun not in ("task", "story")], 2)
+        said = self.pair(rng.choice(self.wording["both"]), one, two)
+        text = f"{one.opening} {two.opening}"
+        return Request(said, Speech(text, f"{one.name} and {two.name}", "both"))
+
+    def quiz(self) -> Request:
+        """A question whose answer is a topic: "which animal is the tallest"."""
+        topic, asked = self.rng.choice(self.quizzes)
+        said = self.build(self.around([(self.rng.choice(asked), "c")]), True)
+        text = topic.opening.split(". ")[0].rstrip(".") + "."
+        return Request(said, Speech(text, topic, "kind"), short=True)
 
     def corrected(self) -> Request:
         """A self-correction, "about Mars, no, I mean Saturn": the second topic counts."""
@@ -93,6 +136,8 @@ class Speaker(Phrasing):
         first = (self.fact(wrong, key) if key else self.about(wrong)).said
         last = self.fact(right, key) if key else self.about(right)
         marker = rng.choice(self.wording["meant"]).split()
+        if rng.random() < 0.15:  # "about Mars, no, not Mars, Saturn"
+            marker += ["not", *self.mention(wrong)[0].split()]
         head = first.words[: first.done]
         closed = set(first.closed)
         if rng.random() < 0.5 and first.names and max(first.names) == len(head) - 1:
@@ -101,12 +146,11 @@ class Speaker(Phrasing):
         else:  # begins again from the start
             head = head[: rng.randint(1, len(head))]
             tail = last.said
-        n = len(head) + len(marker)
-        words = [*head, *marker, *tail.words]
-        fixed = set(range(n)) | {i + n for i in tail.fixed}
-        names = {i for i in first.names if i < len(head)} | {i + n for i in tail.names}
-        closed |= {len(head)} | {i + n for i in tail.closed}
-        said = Utterance(words, n + tail.done, fixed, names, closed)
+        said = tail.after(marker).after(head)
+        said.names |= {i for i in first.names if i < len(head)}
+        said.closed |= {i for i in closed if i <= len(head)} | {len(head)}
+        if rng.random() < 0.15:
+            said = self.contrasted(said, wrong)
         return Request(said, last.answer)
 
     def _task(self, name: str) -> list[tuple[str, str]]:
@@ -138,6 +182,8 @@ class Speaker(Phrasing):
         if not name:
             name, plural = self.mention(topic)
         form: Form = rng.choice(self.wording.questions[topic.kind, key])
+        while name in PRONOUNS and form.text.startswith("X ") and form.lead == "=":
+            form = rng.choice(self.wording.questions[topic.kind, key])  # not "their diet", curtly
         core = self.form(form.text, name, plural)
         if form.lead == ">":
             core.insert(0, (rng.choice(self.wording["asks"]), "o"))
@@ -145,29 +191,12 @@ class Speaker(Phrasing):
             core.insert(0, (rng.choice(self.wording["names"]), "o"))
         elif rng.random() < 0.08:
             core.insert(0, (rng.choice(self.wording["asks"]), "o"))
-        parts = [(intro, "o"), *core] if intro else self.around(core)
+        parts = [(intro, "i"), *core] if intro else self.around(core)
         said = self.build(parts, form.lead == "?")
         text = topic.fact(key)
         if key == "steps":
             text = recipe(topic)
         return Request(said, Speech(text, topic, key), short=True)
-
-    def unanswerable(self, topic: Topic) -> Request:
-        """Something about a known topic that the model was never told."""
-        rng = self.rng
-        section = {"city": "about a place", "country": "about a place", "animal": "about an animal"}
-        name = section.get(topic.kind, "about a topic")
-        if rng.random() < 0.4:
-            name = "about a topic"
-        mention, plural = self.mention(topic)
-        if name == "about an animal":
-            mention, plural = topic.subject.lower(), True
-        core = self.form(rng.choice(self.wording[name]), mention, plural)
-        if name == "about a place":
-            text = rng.choice(REFUSALS)
-        else:
-            text = f"Sorry, I do not know that about {topic.name}, but I know other things."
-        return Request(self.build(self.around(core), True), Speech(text), short=True)
 
     def is_kind(self, topic: Topic) -> Request:
         rng = self.rng
@@ -180,32 +209,6 @@ class Speaker(Phrasing):
         text = ("Yes. " if kind == topic.kind else "No. ") + topic.opening.split(". ")[0]
         said = self.build(self.around([(be, "c"), (name, "x"), (noun, "c")]), True)
         return Request(said, Speech(text.rstrip(".") + ".", topic, "kind"), short=True)
-
-    def stranger(self) -> Request:
-        """Something the model knows nothing about."""
-        rng, wording = self.rng, self.wording
-        kind = rng.choice(("animal", "food", "city", "person", "thing", "thing"))
-        name = rng.choice(wording[kind])
-        plural = kind in ("animal", "thing") and name.endswith("s")
-        if plural and kind == "animal" and rng.random() < 0.3 and not name.endswith("ies"):
-            name, plural = "a " + name[:-1], False
-        roll = rng.random()
-        if roll < 0.4 and kind != "thing":
-            real = "country" if kind == "city" and rng.random() < 0.5 else kind
-            keys = [key for of, key in wording.questions if of == real]
-            form = rng.choice(wording.questions[real, rng.choice(keys)])
-            core = self.form(form.text, name, plural)
-            lead = {">": "asks", "=": "names"}.get(form.lead)
-            if lead:
-                core.insert(0, (rng.choice(wording[lead]), "o"))
-        elif roll < 0.7:
-            core = [(rng.choice(wording["verbs"]), "c"), (name, "x")]
-            if rng.random() < 0.5:
-                core.insert(0, (rng.choice(wording["openers"]), "o"))
-        else:
-            core = self.form(rng.choice(wording["questions"]), name, plural)
-        said = self.build(self.around(core), core[0][0].split()[0] in ASKING)
-        return Request(said, Speech(rng.choice(REFUSALS)), short=True)
 
     def sum(self, intro: str = "") -> Request:
         rng, wording = self.rng, self.wording
@@ -225,7 +228,7 @@ class Speaker(Phrasing):
         form = rng.choice(wording["sum"]).split("A")
         core = [(form[0].strip(), "c"), (told, "c"), (form[1].strip(), "c")]
         core = [part for part in core if part[0]]
-        parts = [(intro, "o"), *core] if intro else self.around(core)
+        parts = [(intro, "i"), *core] if intro else self.around(core)
         text = answer_sum(a, b, op, digits)
         said = self.build(parts, True)
         said.closed |= {i for i in range(said.done) if said.words[i - 1] == told.split()[-1]}

@@ -104,6 +104,11 @@ class Transcript:
         ids = [*prompt, *said, self.codec.eos]
         self.rows[-1] = Row(ids, [False] * len(ids))
 
+    def drop_oldest(self, n_tokens: int) -> None:
+        """The window slid: the first pair and the newest ones, about `n_tokens` ids, are left."""
+        n_dropped = self.history.drop_oldest(n_tokens)
+        del self.rows[2 : 2 + n_dropped]
+
     def sleep(self) -> None:
         """The user pressed Stop: silent until the next words."""
         self.history.active = False

@@ -5,10 +5,18 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-__all__ = ["Slice", "Utterance", "dress", "slices"]
+__all__ = ["Slice", "Utterance", "add_noise", "dress", "slices", "words_of"]
 
 FILLERS = ("um", "uh", "well", "like", "you know", "so", "hmm", "er", "i mean", "okay", "maybe")
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
+# Words that people set off with a comma.
+INTERJECTIONS = frozenset(
+    "no nope yes yeah ok okay well so oh hey hi hello sorry thanks um uh hmm er wait actually "
+    "please stop now right alright great listen and but again anyway mars".split()
+) - {"mars"}
+DROP = __import__("os").environ.get("X_DROP")
+# Words without which people are understood as well.
+DROPPABLE = frozenset("the a an do does did is are am of to me i you please some any that".split())
 SMALL = frozenset("the a an of in to is are and or for on at it that your my do does".split())
 
 
@@ -19,6 +27,7 @@ class Utterance:
     fixed: word indices that noise must leave alone. names: those that are proper nouns.
     closed: word counts where no slice may end, because the words so far are a request themselves.
     unsure: word counts where it cannot be told whether the request is complete: no label there.
+    pauses: word counts where a comma or a full stop may stand.
     finished: False for a request that is never completed.
     """
 
@@ -28,8 +37,28 @@ class Utterance:
     names: set[int] = field(default_factory=set)
     closed: set[int] = field(default_factory=set)
     unsure: set[int] = field(default_factory=set)
+    pauses: set[int] = field(default_factory=set)
     question: bool = False
     finished: bool = True
+
+    def after(self, words: list[str]) -> Utterance:
+        """The same with `words` and a pause before it."""
+        n = len(words)
+
+        def moved(indices: set[int]) -> set[int]:
+            return {i + n for i in indices}
+
+        return Utterance(
+            [*words, *self.words],
+            self.done + n,
+            set(range(n)) | moved(self.fixed),
+            moved(self.names),
+            moved(self.closed),
+            moved(self.unsure),
+            {n} | moved(self.pauses),
+            self.question,
+            self.finished,
+        )
 
 
 @dataclass(frozen=True)
@@ -42,6 +71,12 @@ class Slice:
     sure: bool = True
 
 
+def words_of(text: str) -> list[str]:
+    """The words as the lists have them: lower case, without punctuation."""
+    text = text.lower().replace("’", "'")
+    return [w for word in text.split() if (w := word.strip('.,?!:;"()')) and w.isascii()]
+
+
 def add_noise(said: Utterance, rng: random.Random, strange: tuple[str, ...]) -> Utterance:
     """Disturb words that carry no meaning: fillers, strange words, losses, spelling mistakes."""
     words: list[str] = []
@@ -50,6 +85,9 @@ def add_noise(said: Utterance, rng: random.Random, strange: tuple[str, ...]) -> 
         free = i not in said.fixed and i < said.done
         at.append(len(words))
         roll = rng.random()
+        droppable = word in DROPPABLE and i + 1 < said.done and i not in said.names
+        if DROP and droppable and rng.random() < 0.15:
+            continue
         if free and roll < 0.05:
             words.append(rng.choice(strange))
         elif free and roll < 0.10 and len(said.words) > 3:
@@ -76,6 +114,7 @@ def add_noise(said: Utterance, rng: random.Random, strange: tuple[str, ...]) -> 
         moved(said.names),
         moved(said.closed),
         moved(said.unsure),
+        moved(said.pauses),
         said.question,
         said.finished,
     )
@@ -108,15 +147,33 @@ def dress(said: Utterance, rng: random.Random) -> list[str]:
         words = ["I" + word[1:] if word.startswith("i'") else word for word in words]
     if style in ("lower", "proper-") and rng.random() < 0.3:
         words = [word.replace("'", "") for word in words]
-    if not said.finished:
-        return words
-    if style in ("proper", "lower+") or (style == "caps" and rng.random() < 0.5):
+    is_marked = style in ("proper", "lower+") or (style == "caps" and rng.random() < 0.5)
+    if is_marked:
+        _set_marks(said, words, rng, style == "proper")
+    if is_marked and said.finished:
         mark = "?" if said.question else rng.choices(".!", (9, 1))[0]
+        if rng.random() < 0.04:
+            mark = rng.choice(("??", "!!", "?!", "...", ".."))
         if words and words[-1][-1:].isalnum():
             words[-1] += mark
         if rng.random() < 0.4 and 0 < said.done < len(words):
             words[said.done - 1] += rng.choice((",", mark))
     return words
+
+
+def _set_marks(said: Utterance, words: list[str], rng: random.Random, is_proper: bool) -> None:
+    """Commas and full stops inside, where this user pauses."""
+    care = rng.choice((0.0, 0.3, 0.8))  # how careful this user is
+    for end in range(1, len(words)):
+        if end in said.pauses:
+            mark = rng.choices((",", ".", "!", "...", ";"), (72, 16, 4, 6, 2))[0]
+            likely = care
+        else:
+            mark, likely = ",", care / 2 if said.words[end - 1] in INTERJECTIONS else 0.0
+        if words[end - 1][-1:].isalnum() and rng.random() < likely:
+            words[end - 1] += mark
+            if is_proper and mark in (".", "!"):
+                words[end] = words[end][0].upper() + words[end][1:]
 
 
 def slices(said: Utterance, rng: random.Random, mode: str | None = None) -> list[Slice]:
@@ -143,6 +200,8 @@ def slices(said: Utterance, rng: random.Random, mode: str | None = None) -> list
     start = 0
     for end in ends:
         text = " ".join(words[start:end])
+        if mode != "whole" and end < len(words) and text[-1].isalnum() and rng.random() < 0.03:
+            text += rng.choice((",", "...", ".."))  # whoever is thinking
         forced = mode == "forced" and end < len(words)
         complete = said.finished and end >= said.done
         cut.append(Slice(text, complete and not forced, forced, end not in said.unsure))

@@ -35,8 +35,8 @@ def _corpus(data: Path | None, seed: int):
     yield from (" ".join(number(n) for n in range(101)) + " " + " ".join(ONES) for _ in range(50))
     yield from ["用户", "AI"] * 2000
     yield from "<>!?.,;:'\"()&%$#@*+-=/[]" * 20
-    for section in load(None).sections.values():
-        yield from section
+    for wordings in (*load(None).sections.values(), *load(None).quiz.values()):
+        yield from wordings
     for _ in range(N_REQUESTS):
         topic = rng.choice(speaker.topics)
         roll = rng.random()

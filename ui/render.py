@@ -11,11 +11,9 @@ from ui.view import Mark, Row, View
 
 __all__ = ["about", "figures", "patch", "row_html", "to_json"]
 
-REAL_MODEL = "xinrongzhang2022/MiniCPM-duplex"
 REAL_MODEL_HINT = (
-    f"How to get the real model: <code>.venv/bin/hf download {REAL_MODEL} --local-dir real</code>, "
-    "<code>make convert CHECKPOINT=real</code>, "
-    '<code>make run ARGS="--model models/real-Q4_K_M.gguf"</code>.'
+    "How to get the real model: <code>make convert</code> (downloads 5.5 GB), "
+    '<code>make run ARGS="--model models/MiniCPM-duplex-Q4_K_M.gguf"</code>.'
 )
 
 

@@ -130,12 +130,6 @@ def test_missing_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "There is no folder" in refused(capsys, tmp_path / "nowhere", tmp_path / "out")
 
 
-def test_hub_id_says_how_to_download(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    line = refused(capsys, "someone/some-model", tmp_path / "out")
-    assert "`.venv/bin/hf download someone/some-model --local-dir some-model`" in line
-    assert "`make convert CHECKPOINT=some-model`" in line
-
-
 @pytest.mark.parametrize("options", [["--quant", "Q4_X"], ["--quant"], ["--nonsense"]])
 def test_wrong_usage(
     options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]

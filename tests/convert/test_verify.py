@@ -208,7 +208,7 @@ def test_no_checkpoint(files: Files, tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize(
-    "options", [[], ["folder", "--verify", "x.gguf"], ["folder", "--against", "folder"]]
+    "options", [["folder", "--verify", "x.gguf"], ["folder", "--against", "folder"]]
 )
 def test_wrong_usage(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:

@@ -8,12 +8,16 @@ from itertools import islice
 import numpy as np
 import pytest
 
+from benchmarks.behaviour import wording as scenarios
 from duplex_local.protocol import FINISHED_WITHIN
+from train.dialogue import Dialogue
 from train.knowledge import topics
 from train.packing import IGNORED, Generator, flatten, pack
+from train.phrasing import PLACE_NOUNS
 from train.requests import Speaker
 from train.speech import MOST_TOKENS, Speech, next_chunk
-from train.utterance import slices
+from train.strangers import UNKNOWN
+from train.utterance import dress, slices, words_of
 from train.vocabulary import write_vocabulary
 from train.wording import load
 
@@ -123,6 +127,78 @@ def test_held_out_wordings_are_never_trained():
     trained, held_out = load(False), load(True)
     for name in ("verbs", "questions", "stop", "backchannel", "greeting"):
         assert held_out[name] and not set(trained[name]) & set(held_out[name])
+
+
+def test_a_wording_of_the_scenarios_is_trained_only_where_there_is_hardly_another():
+    """The benchmark is about unseen wordings; "stop" and "hello" cannot be avoided."""
+    lists = [getattr(scenarios, name) for name in scenarios.__all__]
+    asked = {" ".join(words_of(text.replace("|", " "))) for found in lists for text in found}
+    trained = {wording for found in load(None).sections.values() for wording in found}
+    both = {text for text in asked & trained if len(text.split()) > 2}
+    assert both <= {
+        "stop stop stop", "tell me about yourself", "thank you very much", "see you later",
+        "what is your name", "who are you", "wait a second", "you can stop now", "no more please",
+        "good evening to you", "make it brief",
+    }  # fmt: skip
+
+
+def test_a_request_in_two_clauses_is_complete_at_its_end_and_unsure_between():
+    speaker = Speaker(load(None), random.Random(3))
+    said = speaker.clauses(topics()[0], "elephants")
+    text = " ".join(said.words)
+    assert "elephants" in said.words[:-1] and said.done == len(said.words), text
+    assert said.words.index("elephants") + 1 in said.unsure
+
+
+def test_a_quiz_question_is_answered_by_a_sentence_that_names_its_topic():
+    speaker = Speaker(load(None), random.Random(1))
+    assert len(speaker.quizzes) > 100
+    for topic, asked in speaker.quizzes:
+        own = {topic.subject.lower(), *topic.others} - set(PLACE_NOUNS)
+        assert not any(f" {name} " in f" {text} " for name in own for text in asked)
+    answer = speaker.quiz().answer
+    assert answer.about.subject in answer.text
+
+
+def test_no_question_has_an_answer_and_is_refused_as_well():
+    wording = load(None)
+    for kind, section in UNKNOWN.items():
+        answered = {f.text for (of, _), forms in wording.questions.items() if of == kind
+                    for f in forms}  # fmt: skip
+        assert not answered & {*wording[section], *wording["about a topic"]}
+
+
+def test_what_is_strange_is_no_topic():
+    wording = load(None)
+    known = {n.lower() for topic in topics() for n in (topic.subject, topic.name, *topic.others)}
+    for section in ("animal", "food", "city", "person", "thing"):
+        assert not known & set(wording[section])
+
+
+def test_pronouns_are_objects_where_they_must_be():
+    form = Speaker.form
+    assert form("what {be} the size of X", "they", True)[-1][0] == "them"
+    assert form("how big {be} X", "he", False)[-1][0] == "he"
+    assert form("what {be} X's diet", "they", True)[1][0] == "their"
+
+
+def test_commas_stand_where_people_pause():
+    rng = random.Random(0)
+    speaker = Speaker(load(None), rng)
+    said = speaker.build([("no i meant", "i"), ("owls", "x")])
+    texts = {" ".join(dress(said, rng)) for _ in range(200)}
+    assert {"no i meant owls", "No, I meant owls."} & texts
+    assert any("meant, " in text for text in texts)
+
+
+def test_after_the_window_slid_nothing_refers_to_what_was_lost(generator):
+    dialogue = Dialogue(generator.codec, generator.speaker, [])
+    dialogue.play(600)
+    first = dialogue.script.rows[1].ids
+    dialogue.slide()
+    assert dialogue.script.rows[1].ids == first
+    assert sum(len(row.ids) for row in dialogue.script.rows) < 900
+    assert not dialogue.open
 
 
 def test_the_same_seed_gives_the_same_rows(vocabulary):

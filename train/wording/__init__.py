@@ -1,10 +1,11 @@
-"""How people say things: lists of wordings in text files, a quarter of them kept for evaluation.
+"""How people say things: lists of wordings in text files, half of them left out on demand.
 
     [section]            a section of `frames.txt`, `phrases.txt` or `strangers.txt`
     one way / another    its wordings, lower case, without a final full stop
 
-`questions.txt` has its own form, explained at its top. Every fourth wording of a list is *held
-out*: training never sees it, the evaluation uses nothing else.
+`questions.txt` has its own form, explained at its top; a line of `quiz.txt` is the subject of a
+topic, a colon, and questions it is the answer to. Every second wording of a list is *held
+out* when half of them are asked for: training never sees it, the evaluation uses nothing else.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 __all__ = ["HELD_OUT_EVERY", "Form", "Wording", "load"]
 
 FOLDER = Path(__file__).parent
-HELD_OUT_EVERY = 4
+HELD_OUT_EVERY = 2
 SHORT = 4  # a list this short is not split
 
 
@@ -33,10 +34,12 @@ class Wording:
     """The wordings of one side of the split.
 
     sections: frames, phrases and strangers by name. questions: forms by (kind, fact key).
+    quiz: questions whose answer is a topic, by its subject.
     """
 
     sections: dict[str, tuple[str, ...]]
     questions: dict[tuple[str, str], tuple[Form, ...]]
+    quiz: dict[str, tuple[str, ...]]
 
     def __getitem__(self, name: str) -> tuple[str, ...]:
         return self.sections[name]
@@ -75,6 +78,12 @@ def _questions() -> dict[tuple[str, str], list[Form]]:
     return questions
 
 
+def _quiz() -> dict[str, list[str]]:
+    lines = (FOLDER / "quiz.txt").read_text("utf-8").splitlines()
+    found = (line.partition(": ") for line in lines if line and not line.startswith("#"))
+    return {subject: [part.strip() for part in asked.split(" / ")] for subject, _, asked in found}
+
+
 @lru_cache(maxsize=3)
 def load(held_out: bool | None) -> Wording:
     """The training side (False), the held-out side (True) or everything (None)."""
@@ -86,7 +95,8 @@ def load(held_out: bool | None) -> Wording:
         for name, items in sections.items()
     }
     asked = {key: _split(forms, held_out) for key, forms in _questions().items()}
-    return Wording(split, asked)
+    quiz = {subject: _split(asked, held_out) for subject, asked in _quiz().items()}
+    return Wording(split, asked, quiz)
 
 
 # Operators are vocabulary, not wording.
