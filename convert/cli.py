@@ -99,9 +99,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     started_s = time.monotonic()
     options = _parse(arguments)
     if options.verify is not None:
-        result = verify_command(options.verify, options.against, _Terminal())
-        if options.json:
-            _write_json(options.json, result)
+        verify_command(
+            options.verify,
+            options.against,
+            _Terminal(),
+            lambda result: _write_json(options.json, result) if options.json else None,
+        )
         return 0
     quants = list(dict.fromkeys(options.quant))
     source = options.checkpoint or DEFAULT_CHECKPOINT

@@ -101,4 +101,4 @@ def table(files: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
 def _cell(check: Mapping[str, Any] | None) -> str:
     if check is None:
         return "not done"
-    return str(check["figure"]) if check["ok"] else f"FAILED ({check['figure']})"
+    return str(check["figure"]) if check["ok"] else f"FAILED: {check['figure']}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from duplex_local.errors import ModelFileError
 __all__ = ["verify_command"]
 
 
-def verify_command(path: Path, against: str | None, reporter: Reporter) -> dict[str, Any]:
-    """Check the file at `path`, print the table, and return the result for `--json`.
+def verify_command(
+    path: Path, against: str | None, reporter: Reporter, save: Callable[[dict[str, Any]], object]
+) -> None:
+    """Check the file at `path`, print the table, and `save` the result, good or bad.
 
     Raises:
         ModelFileError: when a check fails or a file cannot be read.
@@ -26,19 +29,21 @@ def verify_command(path: Path, against: str | None, reporter: Reporter) -> dict[
     done = _verify(path, against, reporter)
     result = done.as_json()
     print(table({path.name: result["checks"]}), flush=True)
+    if against is None and not done.why:
+        print("The weights were not compared: give the checkpoint with --against.", flush=True)
+    save(
+        {
+            "path": str(path),
+            "against": against,
+            "size_bytes": path.stat().st_size,
+            "versions": versions(),
+            "verify": result,
+        }
+    )
     if done.why:
         raise ModelFileError(
             f"{path} failed verification. {done.why}. Make it again with `make convert`."
         )
-    if against is None:
-        print("The weights were not compared: give the checkpoint with --against.")
-    return {
-        "path": str(path),
-        "against": against,
-        "size_bytes": path.stat().st_size,
-        "versions": versions(),
-        "verify": result,
-    }
 
 
 def _verify(path: Path, against: str | None, reporter: Reporter) -> Verification:

@@ -95,6 +95,18 @@ def test_metadata(
     assert expected in line
 
 
+def test_json_of_a_bad_file(
+    files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = rewrite(files[1]["Q8_0"], tmp_path / "broken.gguf", {SCALES[2]: 1.5})
+    capsys.readouterr()
+    assert main(["--verify", str(broken), "--against", str(files[0]), "--json", "-"]) == 1
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])["verify"]
+    bad = {check["name"]: check["why"] for check in result["checks"] if not check["ok"]}
+    assert not result["ok"] and "minicpm.logit_scale is 1.5" in bad["metadata"]
+    assert "logits" in bad, "the logits see it by themselves"
+
+
 @pytest.mark.parametrize("case", [key for key in METADATA_CASES if key.startswith("no ")])
 def test_missing_metadata_without_the_checkpoint(
     case: str, files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
