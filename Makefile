@@ -57,7 +57,7 @@ doctor: ## what is wrong with this machine, and how to mend it
 install: .venv/.installed ## the environment alone
 
 clean: ## remove the environment and everything made here
-	rm -rf .venv models/*.gguf build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv models/*.gguf models/*.json build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # -- files ---------------------------------------------------------------------------------
 

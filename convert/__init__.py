@@ -15,7 +15,18 @@ tensor.py         one stored tensor, read piece by piece
 tensor_map.py     which GGUF tensor comes from which checkpoint tensor, and its shape
 gguf_file.py      writes the BF16 GGUF
 llama_process.py  llama.cpp in a child process (llama_worker.py is the child)
-verify.py         opens a written file and compares it with the checkpoint
+verify.py         all checks of a written file against its checkpoint; a table of them:
+  written_file.py    reads a GGUF back, row by row
+  header_checks.py   metadata, vocabulary, table of tensors
+  tensor_checks.py   every tensor: finite, and the checkpoint's; what it is instead
+  forward.py         the checkpoint's logits in numpy, layer by layer
+  duplex_prompt.py   on which ids
+  llama_checks.py    what llama.cpp makes of the file
+  logit_checks.py    llama.cpp's logits against those of forward.py
+  tensor_limits.py   how far each storage type may be off
+verify_file.py    what can be checked without the checkpoint
+verify_command.py --verify
+report.py         the JSON beside a file, the table on the terminal
 """
 
 __all__ = ["CONVERTER_VERSION"]

@@ -14,8 +14,10 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-from convert.pipeline import Conversion, ConvertedFile, Request, convert
+from convert.pipeline import Conversion, Request, convert
 from convert.quants import DEFAULT_QUANT, quant_name
+from convert.report import ConvertedFile, table
+from convert.verify_command import verify_command
 from duplex_local.errors import ConfigError, exit_with_one_line
 
 __all__ = ["main"]
@@ -38,7 +40,6 @@ def _parser() -> argparse.ArgumentParser:
         "checkpoint",
         metavar="CHECKPOINT",
         nargs="?",
-        default=DEFAULT_CHECKPOINT,
         help=f"folder with config.json, or hub id to download (default {DEFAULT_CHECKPOINT})",
     )
     parser.add_argument("--revision", help="branch, tag or commit of a hub id (its main branch)")
@@ -54,7 +55,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--name", help="start of the file names (the folder's or model's)")
     parser.add_argument("--keep-bf16", action="store_true", help="keep the unquantized file too")
     parser.add_argument("--json", metavar="FILE", help="write the result as JSON; - for stdout")
+    parser.add_argument("--verify", metavar="GGUF", type=Path, help="check a file, convert nothing")
+    parser.add_argument("--against", metavar="CHECKPOINT", help="--verify: what it was made from")
     return parser
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.checkpoint is not None and options.verify is not None:
+        parser.error("give CHECKPOINT or --verify GGUF, not both")
+    if options.against is not None and options.verify is None:
+        parser.error("--against needs --verify GGUF")
+    return options
 
 
 class _Terminal:
@@ -84,15 +97,25 @@ class _Terminal:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. Exit code 0, 1 with one line on failure, 2 on wrong usage."""
     started_s = time.monotonic()
-    options = _parser().parse_args(arguments)
+    options = _parse(arguments)
+    if options.verify is not None:
+        verify_command(
+            options.verify,
+            options.against,
+            _Terminal(),
+            lambda result: _write_json(options.json, result) if options.json else None,
+        )
+        return 0
     quants = list(dict.fromkeys(options.quant))
+    source = options.checkpoint or DEFAULT_CHECKPOINT
     request = Request(
-        options.checkpoint, quants, options.out, options.name, options.keep_bf16, options.revision
+        source, quants, options.out, options.name, options.keep_bf16, options.revision
     )
     done = convert(request, _Terminal())
+    print(table({file.quant: file.verify["checks"] for file in done.files}))
     print(f'Run it: make run ARGS="--model {shlex.quote(str(done.files[0].path))}"')
     if options.json:
-        _write_json(options.json, _result(options.checkpoint, done, time.monotonic() - started_s))
+        _write_json(options.json, _result(source, done, time.monotonic() - started_s))
     return 0
 
 

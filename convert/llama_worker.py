@@ -1,4 +1,4 @@
-"""The child process that calls llama.cpp: quantizes a file, opens a file and reports on it.
+"""The child process that calls llama.cpp: quantizes, reports on a file, evaluates.
 
 A child, because llama.cpp can abort the whole process on a bad file, and because its calls
 cannot be interrupted: killing the child is what stops them.
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import ctypes
 import json
-import math
 import os
 import queue
 import re
@@ -30,7 +29,7 @@ from llama_cpp import llama_cpp as lib
 
 MAX_BUFFER_BYTES = 256 * 1024 * 1024  # rows held at once; the library's default is 8 GiB
 ERROR = 4  # GGML_LOG_LEVEL_ERROR; the binding has no such name, and a table that is off by one
-EVALUATED_BYTES = 1024 * 1024 * 1024  # larger files are opened without reading their weights
+SMALL_BYTES = 64 * 1024 * 1024  # a file that one thread evaluates faster than several
 N_CTX = 256  # the smallest context llama.cpp makes
 _PROGRESS = re.compile(r"\[\s*(\d+)/\s*(\d+)\]")
 
@@ -74,26 +73,19 @@ def quantize(source: str, target: str, ftype: int) -> None:
         raise RuntimeError(f"llama_model_quantize returned {code}")
 
 
-def inspect(path: str, texts: list[str], piece_ids: list[int], keys: list[str]) -> dict[str, Any]:
-    """What llama.cpp makes of the file.
-
-    Loading it is the check that every tensor is there in the right shape, and evaluating a few
-    tokens the one that its numbers are finite ("finite_logits" is None when it was not done).
-    """
-    evaluate = os.path.getsize(path) <= EVALUATED_BYTES
-    with _model(path, evaluate) as model:
+def inspect(path: str, texts: list[str], piece_ids: list[int]) -> dict[str, Any]:
+    """What llama.cpp makes of the file without its weights: shapes and vocabulary."""
+    with _model(path, with_weights=False) as model:
         vocab = lib.llama_model_get_vocab(model)
         ids = [_tokenize(vocab, text) for text in texts]
-        prompt = [lib.llama_vocab_bos(vocab), *ids[0]]
         return {
             "n_tokens": lib.llama_vocab_n_tokens(vocab),
             "bos": lib.llama_vocab_bos(vocab),
             "eos": lib.llama_vocab_eos(vocab),
             "n_params": lib.llama_model_n_params(model),
-            "metadata": {key: _metadata(model, key) for key in keys},
             "ids": ids,
+            "decoded": [b"".join(_piece(vocab, token) for token in some).hex() for some in ids],
             "pieces": [_piece(vocab, token).hex() for token in piece_ids],
-            "finite_logits": _has_finite_logits(model, prompt) if evaluate else None,
         }
 
 
@@ -128,33 +120,64 @@ def _piece(vocab: Any, token: int) -> bytes:
     return buffer.raw[: max(count, 0)]
 
 
-def _metadata(model: Any, key: str) -> str | None:
-    buffer = ctypes.create_string_buffer(1024)
-    count = lib.llama_model_meta_val_str(model, key.encode(), buffer, len(buffer))
-    return None if count < 0 else buffer.value.decode("utf-8", "replace")
+def evaluate(path: str, ids: list[int], target: str) -> None:
+    """Write the logits after each of `ids` to `target`: rows of float32, n_vocab each.
+
+    With the cache in float32 and flash attention off, so that what is left of the difference to
+    an exact computation comes from the weights.
+    """
+    with _model(path, with_weights=True) as model, open(target, "wb") as file:
+        n_vocab = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(model))
+        with _context(model, _n_threads(path)) as context, _batch(ids) as batch:
+            code = lib.llama_decode(context, batch)
+            if code != 0:
+                raise RuntimeError(f"llama_decode returned {code}")
+            for i in range(len(ids)):
+                file.write(ctypes.string_at(lib.llama_get_logits_ith(context, i), n_vocab * 4))
 
 
-def _has_finite_logits(model: Any, ids: list[int]) -> bool:
+def _n_threads(path: str) -> int:
+    """Small models are slower with several threads; more than there are cores wait in turn."""
+    return 1 if os.path.getsize(path) < SMALL_BYTES else max(1, min(8, os.cpu_count() or 1))
+
+
+@contextmanager
+def _context(model: Any, n_threads: int) -> Iterator[Any]:
     params = lib.llama_context_default_params()
-    params.n_ctx = params.n_batch = N_CTX
+    params.n_ctx = params.n_batch = params.n_ubatch = N_CTX
+    params.type_k = params.type_v = lib.GGML_TYPE_F32
+    params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    params.n_threads = params.n_threads_batch = n_threads
     context = lib.llama_init_from_model(model, params)
     if not context:
         raise RuntimeError("llama_init_from_model returned NULL")
     try:
-        ids = ids[:N_CTX]
-        tokens = (lib.llama_token * len(ids))(*ids)  # the batch only points to them
-        batch = lib.llama_batch_get_one(tokens, len(ids))  # flags the last token's logits
-        code = lib.llama_decode(context, batch)
-        if code != 0:
-            raise RuntimeError(f"llama_decode returned {code}")
-        n_tokens = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(model))
-        logits = lib.llama_get_logits_ith(context, len(ids) - 1)
-        return all(math.isfinite(value) for value in logits[:n_tokens])
+        yield context
     finally:
         lib.llama_free(context)
 
 
-_METHODS: dict[str, Callable[..., Any]] = {"quantize": quantize, "inspect": inspect}
+@contextmanager
+def _batch(ids: list[int]) -> Iterator[Any]:
+    """`ids` as sequence 0 with the logits of all of them asked for."""
+    if not 0 < len(ids) <= N_CTX:
+        raise RuntimeError(f"{len(ids)} ids do not fit the context")
+    batch = lib.llama_batch_init(len(ids), 0, 1)
+    try:
+        batch.n_tokens = len(ids)
+        for i, token in enumerate(ids):
+            batch.token[i], batch.pos[i], batch.logits[i] = token, i, 1
+            batch.n_seq_id[i], batch.seq_id[i][0] = 1, 0
+        yield batch
+    finally:
+        lib.llama_batch_free(batch)
+
+
+_METHODS: dict[str, Callable[..., Any]] = {
+    "quantize": quantize,
+    "inspect": inspect,
+    "evaluate": evaluate,
+}
 
 
 def _read_jobs(jobs: queue.Queue[str]) -> None:

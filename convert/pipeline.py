@@ -16,20 +16,21 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from convert.checkpoint import find_folder, read_json, read_tensors
 from convert.gguf_file import Model, write_gguf
 from convert.hyperparameters import parse_config
 from convert.llama_process import LlamaProcess
 from convert.quants import BF16, estimated_bytes, known_quants
+from convert.report import ConvertedFile, report_path, write_report
 from convert.space import Need, check_room
 from convert.tensor_map import plan_tensors
 from convert.verify import Verifier
 from convert.vocabulary import read_vocabulary
 from duplex_local.errors import BackendError, ConfigError
 
-__all__ = ["Conversion", "ConvertedFile", "Reporter", "Request", "convert", "load_model"]
+__all__ = ["Conversion", "Reporter", "Request", "convert", "load_model"]
 
 
 @dataclass(frozen=True)
@@ -42,18 +43,6 @@ class Request:
     name: str | None = None
     keep_bf16: bool = False
     revision: str | None = None  # of a hub id; None: the newest of its main branch
-
-
-@dataclass(frozen=True)
-class ConvertedFile:
-    """A file that was written and checked."""
-
-    path: Path
-    quant: str
-    size_bytes: int
-    sha256: str
-    seconds: float
-    verify: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -118,7 +107,8 @@ def convert(request: Request, reporter: Reporter) -> Conversion:
         model = load_model(directory, _checked_name(request.name or directory.resolve().name))
     with _staging_folder(request.out) as staging, LlamaProcess() as llama:
         check_room(_needs(request, model.size_bytes))
-        run = _Run(request, model, Verifier(directory, model), llama, staging, reporter)
+        verifier = Verifier(directory, model)
+        run = _Run(request, commit, model, verifier, llama, staging, reporter)
         return Conversion(run.files(), commit)
 
 
@@ -153,6 +143,7 @@ class _Run:
     """One conversion with all its tools in hand."""
 
     request: Request
+    commit: str | None
     model: Model
     verifier: Verifier
     llama: LlamaProcess
@@ -189,13 +180,17 @@ class _Run:
 
     def _finish(self, path: Path, quant: str, suffix: str, started_s: float) -> ConvertedFile:
         """Check the staged file, make sure it is on the disk, and give it its name."""
-        checks = self.verifier.check(path, self.llama)
+        with self.reporter.bar(f"verifying {quant}", len(self.model.tensors), "tensor") as advance:
+            checks = self.verifier.check(path, self.llama, advance)
         sha256 = _sha256(path)
         final = self.request.out / f"{self.model.name}-{suffix}.gguf"
         size_bytes = path.stat().st_size
-        _publish(path, final)
         seconds = time.monotonic() - started_s
         file = ConvertedFile(final, quant, size_bytes, sha256, seconds, checks)
+        report = path.with_suffix(".json")
+        write_report(report, self.request.source, self.commit, file)
+        _publish(path, final)
+        _publish(report, report_path(final))
         self.reporter.wrote(file)
         return file
 

@@ -44,6 +44,12 @@ class StoredTensor:
         """The whole tensor; BF16 as uint16 bit patterns."""
         return self._read_values(0, math.prod(self.shape)).reshape(self.shape)
 
+    def rows(self, start: int, stop: int) -> Array:
+        """Rows `start` to `stop` of the first dimension; BF16 as uint16 bit patterns."""
+        row = math.prod(self.shape[1:])
+        values = self._read_values(start * row, (stop - start) * row)
+        return values.reshape(stop - start, *self.shape[1:])
+
     def chunks(self) -> Iterator[Array]:
         """The values in order, flat, at most CHUNK_BYTES at a time."""
         n_values = math.prod(self.shape)

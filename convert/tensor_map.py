@@ -12,7 +12,14 @@ from convert.hyperparameters import Hyperparameters
 from convert.tensor import Array, StoredTensor, same_content
 from duplex_local.errors import ModelFileError
 
-__all__ = ["PlannedTensor", "interleave_rotary_rows", "plan_tensors"]
+__all__ = [
+    "EMBEDDING",
+    "OUTPUT",
+    "PlannedTensor",
+    "interleave_rotary_rows",
+    "plan_tensors",
+    "required_tensors",
+]
 
 EMBEDDING = "model.embed_tokens.weight"
 OUTPUT = "lm_head.weight"
@@ -37,7 +44,7 @@ def plan_tensors(
     """
     plan = [
         _plan_one(tensors, source, name, shape, n_rotary_heads)
-        for source, name, shape, n_rotary_heads in _required(hparams)
+        for source, name, shape, n_rotary_heads in required_tensors(hparams)
     ]
     output = tensors.get(OUTPUT)
     if output is not None:
@@ -50,7 +57,9 @@ def plan_tensors(
     return plan
 
 
-def _required(hparams: Hyperparameters) -> list[tuple[str, str, tuple[int, ...], int]]:
+def required_tensors(
+    hparams: Hyperparameters,
+) -> list[tuple[str, str, tuple[int, ...], int]]:
     """(checkpoint name, GGUF name, shape, rotary heads) of every tensor but the output."""
     hidden, feed_forward = hparams.hidden_size, hparams.feed_forward_size
     kv_rows = hparams.n_kv_heads * hparams.head_dim

@@ -1,31 +1,77 @@
-"""Opens a written file with llama.cpp and compares it with the checkpoint it came from."""
+"""Proves that a written file is the checkpoint: every check, one after the other.
+
+The file is read twice: by our own reader, tensor by tensor against the checkpoint, and by
+llama.cpp, whose logits are compared with a forward pass over the checkpoint that shares no code
+with it. The first finds the culprit, the second what the first does not think of.
+"""
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from convert.checks import Check, listed
+from convert.duplex_prompt import DuplexPrompt, duplex_prompt
+from convert.forward import checkpoint_logits
 from convert.gguf_file import Model
-from convert.llama_process import LlamaProcess
-from convert.vocabulary import PieceType, Vocabulary
-from duplex_local.errors import ModelFileError
-
-__all__ = ["Verifier"]
-
-N_SAMPLED_PIECES = 256
-IDLE = "<idle>"
-_TEXTS = (
-    "<用户>Hello, what's the time?<AI>",
-    "<用户>你好，今天天气怎么样？<AI>It is 12:30...\n\n",
-    "  two  spaces\tand a tab, 3.14159 © 😀",
+from convert.header_checks import (
+    check_metadata,
+    check_tensor_table,
+    check_vocabulary,
+    expected_metadata,
+    vocabulary_of,
 )
+from convert.llama_checks import (
+    TEXTS,
+    check_special_ids,
+    check_tokenization,
+    evaluate,
+    sampled_pieces,
+)
+from convert.llama_process import LlamaProcess
+from convert.logit_checks import check_logits, limits_for
+from convert.tensor import Array
+from convert.tensor_checks import check_values
+from convert.vocabulary import Vocabulary
+from convert.written_file import WrittenFile, read_gguf
+from duplex_local.errors import BackendError, ModelFileError
+
+__all__ = ["Verification", "Verifier", "ignore"]
+
+
+def ignore(_n: int) -> None:
+    """For progress that nobody looks at."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """All checks of one file, good and bad."""
+
+    checks: Sequence[Check]
+    facts: dict[str, Any]
+
+    @property
+    def why(self) -> str:
+        """What is wrong, empty when nothing is. The first checks name a culprit best."""
+        return listed(f"{check.name}: {check.why}" for check in self.checks if not check.ok)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "ok": not self.why,
+            **self.facts,
+            "checks": [check.as_json() for check in self.checks],
+        }
 
 
 class Verifier:
     """Checks files made from one checkpoint. Expectations are computed once, for all of them."""
 
     def __init__(self, directory: Path, model: Model) -> None:
+        self._model = model
         try:
             self._expect(directory / "tokenizer.model", model)
         except (IndexError, OSError, RuntimeError, UnicodeError, ValueError) as error:
@@ -38,91 +84,106 @@ class Verifier:
         import sentencepiece  # here: it need not be loaded to refuse a bad checkpoint
 
         pieces = sentencepiece.SentencePieceProcessor(model_file=str(tokenizer))
-        self._model = model
-        self._piece_ids = _sampled_pieces(model.vocabulary)
+        self._piece_ids = sampled_pieces(model.vocabulary)
         sampled = [pieces.decode([token]) for token in self._piece_ids]
         added = model.vocabulary.added
         # sentencepiece knows nothing of added tokens, so texts that spell one differ rightly.
-        self._texts = list(_TEXTS) + [t for t in sampled if t and not any(a in t for a in added)]
+        self._texts = list(TEXTS) + [t for t in sampled if t and not any(a in t for a in added)]
         self._ids = [list(pieces.encode(text)) for text in self._texts]
         # An added token alone is its id.
         self._texts += added
         self._ids += [[model.vocabulary.n_pieces + i] for i in range(len(added))]
         self._piece_bytes = [text.encode("utf-8").hex() for text in sampled]
+        self._prompt: DuplexPrompt = duplex_prompt(
+            model.vocabulary, pieces.encode, model.hparams.context_length
+        )
 
-    def check(self, path: Path, llama: LlamaProcess) -> dict[str, Any]:
+    @functools.cached_property
+    def _logits(self) -> Array:
+        sources = {tensor.source.name: tensor.source for tensor in self._model.tensors}
+        return checkpoint_logits(self._model.hparams, sources, self._prompt.ids)
+
+    def check(
+        self, path: Path, llama: LlamaProcess, advance: Callable[[int], object] = ignore
+    ) -> dict[str, Any]:
         """What was checked in the file at `path`.
 
         Raises:
             ModelFileError: when the file is not what the checkpoint says.
-            BackendError: when llama.cpp cannot load it.
         """
-        expected = _expected_metadata(self._model)
-        found = llama.ask("inspect", str(path), self._texts, self._piece_ids, list(expected))
-        wrong = [k for k, value in expected.items() if not _agrees(found["metadata"][k], value)]
-        wrong += self._wrong_facts(found)
-        if wrong:
+        done = self.run(path, llama, advance)
+        if done.why:
             raise ModelFileError(
-                f"The file written for {self._model.name} does not agree with the checkpoint in: "
-                f"{', '.join(wrong)}. It was removed; please report this."
+                f"{self._model.name} as {path.stem} failed verification. {done.why}. "
+                "The file was removed; please report this."
             )
-        idle = self._model.vocabulary.find(IDLE)
+        return done.as_json()
+
+    def run(
+        self, path: Path, llama: LlamaProcess, advance: Callable[[int], object] = ignore
+    ) -> Verification:
+        """All checks of the file at `path`; `advance` is called with 1 for each tensor.
+
+        Raises:
+            ModelFileError: when the file is no GGUF or is truncated.
+        """
+        model = self._model
+        file = read_gguf(path)
+        shapes = {tensor.name: tensor.source.shape for tensor in model.tensors}
+        table = check_tensor_table(file, shapes)
+        checks = [
+            check_metadata(file.metadata, expected_metadata(model.hparams, model.vocabulary)),
+            self._check_vocabulary(file),
+            table,
+        ]
+        if table.ok:
+            values = check_values(file, model.tensors, advance)
+            worst_error = float(values.values["worst_tensor_error"])
+            checks += [values, *self._check_in_llama(file, worst_error, llama)]
+        return Verification(checks, self._facts())
+
+    def _facts(self) -> dict[str, Any]:
+        find = self._model.vocabulary.find
         return {
-            "ok": True,
             "tensors": len(self._model.tensors),
-            "n_params": found["n_params"],
-            "special_ids": {"bos": found["bos"], "eos": found["eos"], "idle": idle},
+            "n_params": self._n_params(),
+            "special_ids": {"bos": find("<s>"), "eos": find("</s>"), "idle": find("<idle>")},
             "texts_compared": len(self._texts),
             "pieces_compared": len(self._piece_ids),
             "mismatches": 0,
-            "evaluated": found["finite_logits"] is not None,
+            "evaluated": True,
         }
 
-    def _wrong_facts(self, found: dict[str, Any]) -> list[str]:
-        """Names of what llama.cpp sees differently from the checkpoint."""
+    def _n_params(self) -> int:
+        return sum(math.prod(tensor.source.shape) for tensor in self._model.tensors)
+
+    def _check_vocabulary(self, file: WrittenFile) -> Check:
+        try:
+            found: Vocabulary = vocabulary_of(file.metadata)
+        except ModelFileError as error:
+            return Check("vocabulary", "-", str(error))
+        return check_vocabulary(found, self._model.vocabulary)
+
+    def _check_in_llama(
+        self, file: WrittenFile, worst_error: float, llama: LlamaProcess
+    ) -> list[Check]:
         vocabulary = self._model.vocabulary
-        special = (vocabulary.find("<s>"), vocabulary.find("</s>"))
-        facts = {
-            "special ids": (found["bos"], found["eos"]) == special,
-            "vocabulary size": found["n_tokens"] == len(vocabulary.texts),
-            "parameters": found["n_params"] == _n_params(self._model),
-            "tokenization": found["ids"] == self._ids and found["pieces"] == self._piece_bytes,
-            "finite logits": found["finite_logits"] is not False,
-        }
-        return [name for name, good in facts.items() if not good]
-
-
-def _sampled_pieces(vocabulary: Vocabulary) -> list[int]:
-    """Ids spread evenly over the pieces that stand for text."""
-    kinds = (PieceType.NORMAL, PieceType.USER_DEFINED)
-    n_pieces = vocabulary.n_pieces
-    ids = [token for token in range(n_pieces) if vocabulary.types[token] in kinds]
-    return ids[:: max(1, len(ids) // N_SAMPLED_PIECES)]
-
-
-def _expected_metadata(model: Model) -> dict[str, object]:
-    hparams = model.hparams
-    return {
-        "general.architecture": "minicpm",
-        "minicpm.embedding_scale": hparams.scale_emb,
-        "minicpm.residual_scale": hparams.residual_scale,
-        "minicpm.logit_scale": hparams.logit_scale,
-        "minicpm.attention.head_count_kv": hparams.n_kv_heads,
-        "minicpm.rope.freq_base": hparams.rope_theta,
-        "tokenizer.ggml.model": "llama",
-        "tokenizer.ggml.add_space_prefix": "false",
-        "tokenizer.ggml.add_bos_token": "true",
-        "tokenizer.ggml.add_eos_token": "false",
-    }
-
-
-def _agrees(found: str | None, expected: object) -> bool:
-    """Numbers travel as float32 and come back as text."""
-    if found is None or isinstance(expected, str):
-        return found == expected
-    assert isinstance(expected, (int, float))
-    return math.isclose(float(found), expected, rel_tol=1e-5)
-
-
-def _n_params(model: Model) -> int:
-    return sum(math.prod(tensor.source.shape) for tensor in model.tensors)
+        checks = []
+        try:
+            found = llama.ask("inspect", str(file.path), self._texts, self._piece_ids)
+            checks.append(check_special_ids(found, vocabulary, self._n_params()))
+            pieces = (found["pieces"], self._piece_bytes)
+            checks.append(
+                check_tokenization("tokenization", self._texts, found["ids"], self._ids, *pieces)
+            )
+            logits = evaluate(file.path, self._prompt.ids, len(vocabulary.texts), llama)
+        except BackendError as error:
+            return [*checks, Check("llama.cpp", "-", str(error))]
+        types = {tensor.type for tensor in file.tensors.values()}
+        dtypes = {tensor.source.dtype for tensor in self._model.tensors}
+        limits = limits_for(types, dtypes, worst_error)
+        prompt = self._prompt
+        return [
+            *checks,
+            *check_logits(logits, self._logits, prompt.decisions, prompt.idle, limits),
+        ]

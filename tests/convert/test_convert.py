@@ -152,10 +152,13 @@ def test_result_and_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert captured.err == ""
     assert sorted(path.name for path in out.iterdir()) == [
         "tiny-Q4_0.gguf",
+        "tiny-Q4_0.json",
         "tiny-Q8_0.gguf",
+        "tiny-Q8_0.json",
         "tiny-bf16.gguf",
+        "tiny-bf16.json",
     ]
-    assert lines[3] == f'Run it: make run ARGS="--model {out / "tiny-Q8_0.gguf"}"'
+    assert lines[-2] == f'Run it: make run ARGS="--model {out / "tiny-Q8_0.gguf"}"'
     assert {"source", "files", "seconds", "peak_rss_bytes", "verify"} <= set(result)
     assert [file["quant"] for file in result["files"]] == ["Q8_0", "Q4_0", "BF16"]
     assert all(Path(f["path"]).stat().st_size == f["size_bytes"] for f in result["files"])
@@ -186,12 +189,12 @@ def test_failures_of_llama_cpp_are_named(tmp_path: Path) -> None:
     (tmp_path / "not.gguf").write_bytes(b"GGUF but no more")
     with LlamaProcess() as llama:
         with pytest.raises(BackendError, match=r"failed to inspect: .*not\.gguf"):
-            llama.ask("inspect", str(tmp_path / "not.gguf"), ["a"], [], [])
+            llama.ask("inspect", str(tmp_path / "not.gguf"), ["a"], [])
         llama._errors.seek(0)
         assert llama._errors.read() == b"", "an exception in a callback is only printed"
         llama._child.kill()
         with pytest.raises(BackendError, match="ended with code"):
-            llama.ask("inspect", str(tmp_path / "not.gguf"), ["a"], [], [])
+            llama.ask("inspect", str(tmp_path / "not.gguf"), ["a"], [])
 
 
 def test_quant_numbers_are_the_librarys() -> None:
@@ -209,5 +212,5 @@ def test_verification_sees_a_file_of_another_checkpoint(tmp_path: Path) -> None:
     other = write_tiny_checkpoint(tmp_path / "other", config={"dim_model_base": 64})
     with LlamaProcess() as llama:
         verifier = Verifier(other, load_model(other, "other"))
-        with pytest.raises(ModelFileError, match=r"in: minicpm\.logit_scale\. "):
+        with pytest.raises(ModelFileError, match=r"minicpm\.logit_scale is 4, not 1"):
             verifier.check(tmp_path / "out" / "made-Q8_0.gguf", llama)

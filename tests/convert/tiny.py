@@ -130,9 +130,12 @@ def write_tiny_checkpoint(
     n_heads: int = 2,
     n_kv_heads: int | None = None,
     tied: bool = True,
+    hidden: int = HIDDEN,
+    feed_forward: int = FEED_FORWARD,
     added: Sequence[str] = ADDED,
     config: Mapping[str, Any] | None = None,
     weights: Mapping[str, np.ndarray | None] | None = None,
+    seed: int = 0,
 ) -> Path:
     """Write a complete checkpoint and return `directory`.
 
@@ -142,11 +145,13 @@ def write_tiny_checkpoint(
     weights: float32 tensors to put in place of the random ones; None removes one.
     """
     settings = tiny_config(
+        hidden_size=hidden,
+        intermediate_size=feed_forward,
         num_attention_heads=n_heads,
         num_key_value_heads=n_kv_heads or n_heads,
         vocab_size=n_tiny_pieces() + len(added),
     )
-    tensors = tiny_weights(settings, tied) | dict(weights or {})
+    tensors = tiny_weights(settings, tied, seed) | dict(weights or {})
     kept = {name: value for name, value in tensors.items() if value is not None}
     directory.mkdir(parents=True)
     write_json(directory / "config.json", tiny_config(**{**settings, **(config or {})}))

@@ -1,0 +1,158 @@
+"""Compares the logits of llama.cpp on the written file with those of the checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import gguf
+import numpy as np
+
+from convert.checks import Check, result_of
+from convert.tensor import Array
+from convert.tensor_limits import (
+    UNQUANTIZED,
+    WORST_EXACT_LOGIT,
+    WORST_UNQUANTIZED_LOGIT,
+    is_exact,
+    kl_limit,
+    logit_limit,
+)
+
+__all__ = ["LogitLimits", "check_logits", "limits_for"]
+
+TINY = 1e-9  # spread of logits that are all the same
+
+
+@dataclass(frozen=True)
+class LogitLimits:
+    """error: root mean square, relative to the spread. worst: of a single logit, too, or None.
+
+    clear: distance of two logits, relative to the spread, that their order must survive.
+    stray: share of clear positions where it may not (and one of them always): the errors of a
+    heavy-tailed output matrix are large for a few tokens.
+    """
+
+    error: float
+    worst: float | None
+    clear: float
+    stray: float = 0.0
+
+
+def limits_for(
+    types: Collection[gguf.GGMLQuantizationType],
+    source_dtypes: Collection[str],
+    worst_matrix_error: float,
+) -> LogitLimits:
+    """What a file of these storage types, made from these, may be off."""
+    if not set(types) <= UNQUANTIZED:
+        error = logit_limit(worst_matrix_error)
+        # The limit is twice the error that is measured, and two logits differ by 1.4 errors.
+        return LogitLimits(error, None, 3 * error, stray=0.1)
+    exact = set(types) == {gguf.GGMLQuantizationType.F32} and all(
+        is_exact(gguf.GGMLQuantizationType.F32, dtype) for dtype in source_dtypes
+    )
+    worst = WORST_EXACT_LOGIT if exact else WORST_UNQUANTIZED_LOGIT
+    return LogitLimits(worst / 2, worst, 2 * worst)
+
+
+def check_logits(
+    found: Array, expected: Array, decisions: Sequence[int], idle: int, limits: LogitLimits
+) -> list[Check]:
+    """found, expected: (n, n_vocab). decisions: positions where the model idles or speaks."""
+    if not np.isfinite(expected).all():
+        return [Check("logits", "-", "the checkpoint's own logits are not finite: it is damaged")]
+    if not np.isfinite(found).all():
+        return [Check("logits", "-", "the logits are not finite")]
+    # Finite, but perhaps so large that a square is not: errors of infinity are too large, too.
+    with np.errstate(all="ignore"):
+        return _compared(found, expected, decisions, idle, limits)
+
+
+def _compared(
+    found: Array, expected: Array, decisions: Sequence[int], idle: int, limits: LogitLimits
+) -> list[Check]:
+    found, expected = _centred(found), _centred(expected)
+    spread = max(float(expected.std()), TINY)
+    return [
+        _values(found, expected, spread, limits),
+        _best(found, expected, limits.clear * spread, limits.stray),
+        _decisions(found[list(decisions)], expected[list(decisions)], idle, limits.clear * spread),
+    ]
+
+
+def _centred(logits: Array) -> Array:
+    """A constant added to all logits of a position changes nothing."""
+    centred: Array = logits - logits.mean(-1, keepdims=True, dtype=np.float64).astype(np.float32)
+    return centred
+
+
+def _values(found: Array, expected: Array, spread: float, limits: LogitLimits) -> Check:
+    difference = found - expected
+    error = float(np.sqrt(np.square(difference).mean(dtype=np.float64))) / spread
+    worst = float(np.abs(difference).max()) / spread
+    divergence = float(np.mean([_kl(e, f) for e, f in zip(expected, found, strict=True)]))
+    allowed = kl_limit(limits.error, spread)
+    wrong = []
+    if not error <= limits.error:
+        wrong.append(
+            f"they are {error:.2%} of their spread away from the checkpoint's (limit "
+            f"{limits.error:.2%})"
+        )
+    if limits.worst is not None and not worst <= limits.worst:
+        wrong.append(f"one is {worst:.2%} of their spread off (limit {limits.worst:.2%})")
+    if not divergence <= allowed:
+        wrong.append(f"the mean KL divergence is {divergence:.3g} (limit {allowed:.3g})")
+    values = {
+        "error": error,
+        "error_limit": limits.error,
+        "worst": worst,
+        "kl": divergence,
+        "kl_limit": allowed,
+        "spread": spread,
+    }
+    figure = f"{error:.2%} off, KL {divergence:.1e}"
+    return Check("logits", figure, result_of("", "", wrong).why, values)
+
+
+def _best(found: Array, expected: Array, clear: float, stray: float) -> Check:
+    """Whether the most probable token is the same."""
+    same = found.argmax(-1) == expected.argmax(-1)
+    best_two = np.partition(expected, -2, axis=-1)[:, -2:] if expected.shape[1] > 1 else expected
+    must = best_two[:, -1] - best_two[:, 0] > clear
+    allowed = max(1, int(stray * must.sum())) if stray else 0
+    return _agreement("top-1", same, must, "the most probable token differs", allowed)
+
+
+def _decisions(found: Array, expected: Array, idle: int, clear: float) -> Check:
+    """Whether silence or a word is more probable where the model chooses."""
+    mine, theirs = _idle_margin(found, idle), _idle_margin(expected, idle)
+    return _agreement(
+        "idle or speak", (mine > 0) == (theirs > 0), np.abs(theirs) > clear, "the choice differs"
+    )
+
+
+def _idle_margin(logits: Array, idle: int) -> Array:
+    others: Array = np.delete(logits, idle, axis=-1).max(-1, initial=-np.inf)
+    margin: Array = logits[:, idle] - others
+    return margin
+
+
+def _agreement(name: str, same: Array, must: Array, what: str, allowed: int = 0) -> Check:
+    n_wrong, n_same = int((must & ~same).sum()), int(same.sum())
+    why = f"{what} at {n_wrong} of {int(must.sum())} positions where it is clear"
+    values = {"n": len(same), "same": n_same, "clear": int(must.sum()), "clear_wrong": n_wrong}
+    figure = f"{n_same}/{len(same)}, clear {int(must.sum()) - n_wrong}/{int(must.sum())}"
+    return Check(name, figure, why if n_wrong > allowed else "", values)
+
+
+def _kl(expected: Array, found: Array) -> float:
+    """KL divergence in nats of two rows of logits."""
+    p, q = _log_softmax(expected), _log_softmax(found)
+    return float((np.exp(p) * (p - q)).sum())
+
+
+def _log_softmax(logits: Array) -> Array:
+    shifted = logits.astype(np.float64) - logits.max()
+    result: Array = shifted - np.log(np.exp(shifted).sum())
+    return result

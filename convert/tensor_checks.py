@@ -1,0 +1,194 @@
+"""Reads every tensor of a written file once: is it finite, and is it the checkpoint's?
+
+Blocks of rows, so memory does not grow with the model. The only whole matrices are those whose
+rows change places (Q and K: hidden size squared).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from convert.checks import Check, listed
+from convert.tensor import Array, as_f32
+from convert.tensor_limits import is_exact, matrix_limit, row_limit
+from convert.tensor_map import PlannedTensor, interleave_rotary_rows
+from convert.written_file import WrittenFile, WrittenTensor
+
+__all__ = ["check_finite", "check_values"]
+
+BLOCK_VALUES = 2 * 1024 * 1024
+N_SAMPLED_ROWS = 64
+
+
+@dataclass(frozen=True)
+class _Difference:
+    """Of one tensor: relative errors, of all of it and of its worst row."""
+
+    finite: bool
+    source_finite: bool
+    error: float
+    n_bad_rows: int
+    worst_row: int
+    worst_row_error: float
+
+
+Advance = Callable[[int], object]  # called with 1 after each tensor
+
+
+def check_finite(file: WrittenFile, advance: Advance) -> Check:
+    """Without a checkpoint: no NaN or infinity anywhere."""
+    wrong = []
+    for tensor in file.tensors.values():
+        blocks = _blocks(tensor.n_rows, tensor.shape[-1])
+        if not all(np.isfinite(tensor.rows(start, stop)).all() for start, stop in blocks):
+            wrong.append(f"{tensor.name} holds NaN or infinity")
+        advance(1)
+    return Check("values", "finite" if not wrong else "not finite", listed(wrong))
+
+
+def check_values(file: WrittenFile, plan: Sequence[PlannedTensor], advance: Advance) -> Check:
+    """Every tensor against the one it was made from."""
+    wrong: list[str] = []
+    n_unrelated, worst, worst_name = 0, 0.0, ""
+    for planned in plan:
+        written = file.tensors[planned.name]
+        difference = _compare(planned, written)
+        if difference.finite and difference.error > worst:
+            worst, worst_name = difference.error, planned.name
+        why = _why_wrong(difference, planned, written, plan)
+        if why:
+            wrong.append(f"{planned.name} {why}")
+            n_unrelated += why.startswith("differs")
+        advance(1)
+    if n_unrelated > len(plan) // 2:
+        wrong = [
+            f"{n_unrelated} of {len(plan)} tensors differ from the checkpoint's, such as "
+            f"{wrong[0]}: it is not the checkpoint this file was made from"
+        ]
+    figure = f"finite, {worst:.2%} off" if worst else "finite, equal"
+    values: dict[str, float | str] = {"worst_tensor": worst_name, "worst_tensor_error": worst}
+    return Check("values", figure, listed(wrong), values)
+
+
+def _compare(planned: PlannedTensor, written: WrittenTensor) -> _Difference:
+    exact = is_exact(written.type, planned.source.dtype)
+    allowed = 0.0 if exact else row_limit(written.type)
+    difference = wanted_energy = 0.0
+    finite = source_finite = True
+    n_bad_rows, worst_row, worst_row_error = 0, 0, 0.0
+    for start, wanted in _wanted_blocks(planned):
+        found = written.rows(start, start + len(wanted))
+        finite = finite and bool(np.isfinite(found).all())
+        source_finite = source_finite and bool(np.isfinite(wanted).all())
+        if exact and np.array_equal(found, wanted):  # the usual case for BF16, and much cheaper
+            wanted_energy += float(np.square(wanted).sum(dtype=np.float64))
+            continue
+        with np.errstate(all="ignore"):
+            row_differences = np.square(found - wanted).sum(-1, dtype=np.float64)
+            energies = np.square(wanted).sum(-1, dtype=np.float64)
+            # A row of almost nothing may be rounded to nothing.
+            errors = np.sqrt(row_differences / np.maximum(energies, energies.mean() or 1e-30))
+        difference += float(row_differences.sum())
+        wanted_energy += float(energies.sum())
+        n_bad_rows += int((errors > allowed).sum())
+        if errors.max() > worst_row_error:
+            worst_row, worst_row_error = start + int(errors.argmax()), float(errors.max())
+    error = math.sqrt(difference / (wanted_energy or 1e-30)) if finite and source_finite else 0.0
+    return _Difference(finite, source_finite, error, n_bad_rows, worst_row, worst_row_error)
+
+
+def _why_wrong(
+    found: _Difference,
+    planned: PlannedTensor,
+    written: WrittenTensor,
+    plan: Sequence[PlannedTensor],
+) -> str:
+    source = planned.source
+    if not found.source_finite:
+        return f"holds NaN or infinity, and so does {source.name}: the checkpoint is damaged"
+    if not found.finite:
+        return "holds NaN or infinity"
+    exact = is_exact(written.type, source.dtype)
+    limit, in_row = (0.0, 0.0) if exact else (matrix_limit(written.type), row_limit(written.type))
+    if found.error <= limit and not found.n_bad_rows:
+        return ""
+    if found.n_bad_rows <= written.n_rows // 10:
+        return (
+            f"has other rows than {source.name}: {found.n_bad_rows} of {written.n_rows}, row "
+            f"{found.worst_row} is {found.worst_row_error:.2%} off (limit {in_row:.2%})"
+        )
+    with np.errstate(all="ignore"):
+        known = _known_mistake(planned, written, plan, 1e-6 if exact else limit)
+    return known or f"differs from {source.name} by {found.error:.2%} (limit {limit:.2%})"
+
+
+def _known_mistake(
+    planned: PlannedTensor, written: WrittenTensor, plan: Sequence[PlannedTensor], limit: float
+) -> str:
+    """What the first rows of the tensor are instead, empty when that cannot be told."""
+    n = min(N_SAMPLED_ROWS, written.n_rows)
+    found = written.rows(0, n)
+    for what, candidate in _candidates(planned, plan, n):
+        energy = float(np.square(candidate).sum(dtype=np.float64)) or 1e-30
+        distance = float(np.square(found - candidate).sum(dtype=np.float64))
+        # Twice: a sample, and of values in another order than they were quantized in.
+        if math.sqrt(distance / energy) <= 2 * limit:
+            return what
+    wanted = _wanted(planned, 0, n)
+    factor = float((found * wanted).sum() / (np.square(wanted).sum() or 1e-30))
+    left = float(np.square(found - factor * wanted).sum() / (np.square(found).sum() or 1e-30))
+    if abs(factor) > 1e-3 and math.sqrt(left) <= 2 * limit:
+        return f"is {factor:.4g} times {planned.source.name}"
+    return ""
+
+
+def _candidates(
+    planned: PlannedTensor, plan: Sequence[PlannedTensor], n: int
+) -> Iterator[tuple[str, Array]]:
+    source, rows = planned.source, math.prod(planned.source.shape[:-1])
+    wanted = _wanted(planned, 0, n)
+    yield "has the opposite sign", -wanted
+    if planned.n_rotary_heads:
+        yield (
+            "has its rows in the checkpoint's order, not interleaved for llama.cpp's rotary "
+            "embedding (q/k not permuted)",
+            as_f32(source.rows(0, n), source.dtype),
+        )
+    for other in plan:
+        if other.source.shape == source.shape and other is not planned:
+            yield f"holds what belongs into {other.name}", _wanted(other, 0, n)
+    if len(source.shape) == 2:
+        yield "has its rows in reverse order", _wanted(planned, rows - n, rows)[::-1]
+        if source.shape[0] == source.shape[1]:
+            yield "is transposed", _wanted(planned, 0, rows).T[:n]
+    yield "has its columns in reverse order", wanted[:, ::-1]
+
+
+def _blocks(rows: int, columns: int) -> Iterator[tuple[int, int]]:
+    step = max(1, BLOCK_VALUES // columns)
+    for start in range(0, rows, step):
+        yield start, min(start + step, rows)
+
+
+def _wanted_blocks(planned: PlannedTensor) -> Iterator[tuple[int, Array]]:
+    """(first row, rows as the file must hold them); a vector is one row."""
+    shape = planned.source.shape
+    if planned.n_rotary_heads:
+        yield 0, _wanted(planned, 0, shape[0])
+        return
+    for start, stop in _blocks(math.prod(shape[:-1]), shape[-1]):
+        yield start, _wanted(planned, start, stop)
+
+
+def _wanted(planned: PlannedTensor, start: int, stop: int) -> Array:
+    source = planned.source
+    if len(source.shape) == 1:
+        return as_f32(source.read(), source.dtype)[None]
+    if not planned.n_rotary_heads:
+        return as_f32(source.rows(start, stop), source.dtype)
+    rows = interleave_rotary_rows(source.read(), planned.n_rotary_heads)[start:stop]
+    return as_f32(rows, source.dtype)

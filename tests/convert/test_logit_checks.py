@@ -1,0 +1,76 @@
+"""What is right and what is wrong in logits, on made-up ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import gguf
+import numpy as np
+import pytest
+
+from convert.logit_checks import LogitLimits, check_logits, limits_for
+from convert.tensor import Array
+
+IDLE, DECISIONS = 7, [3, 9, 20]
+RNG = np.random.default_rng(0)
+EXPECTED: Array = RNG.normal(0, 2, (48, 1000)).astype(np.float32)
+EXPECTED[3, IDLE] = 20  # the model is sure to idle
+T = gguf.GGMLQuantizationType
+EXACT = limits_for({T.F32}, {"BF16"}, 0.0)
+BF16 = limits_for({T.F32, T.BF16}, {"BF16"}, 0.0)
+Q8_0 = limits_for({T.F32, T.Q8_0}, {"BF16"}, 0.0056)
+Q4_K = limits_for({T.F32, T.Q4_K, T.Q6_K}, {"BF16"}, 0.0736)
+
+
+def failed(found: Array, limits: LogitLimits) -> list[str]:
+    checks = check_logits(found.astype(np.float32), EXPECTED, DECISIONS, IDLE, limits)
+    return [check.name for check in checks if not check.ok]
+
+
+def noise(error: float) -> Array:
+    return EXPECTED + np.random.default_rng(1).normal(0, error * 2, EXPECTED.shape)
+
+
+def biased(position: int, by: float) -> Array:
+    found = EXPECTED.copy()
+    found[position, IDLE] += by
+    return found
+
+
+@pytest.mark.parametrize(
+    ("limits", "error"), [(EXACT, 1e-5), (BF16, 0.005), (Q8_0, 0.026), (Q4_K, 0.19)]
+)
+def test_what_was_measured_passes(limits: LogitLimits, error: float) -> None:
+    assert failed(noise(error), limits) == []
+    assert failed(noise(error) + 5, limits) == []  # one constant for all changes no probability
+
+
+@pytest.mark.parametrize("limits", [EXACT, BF16, Q8_0, Q4_K])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x * 81,
+        lambda x: x / 81,
+        lambda x: x * 1.5,
+        lambda x: -x,
+        lambda x: np.roll(x, 1, axis=1),
+        lambda x: np.roll(x, 1, axis=0),
+        np.zeros_like,
+        lambda x: x * 1e30,
+        lambda x: np.where(x == x.max(), np.nan, x),
+    ],
+)
+def test_broken_logits_fail(limits: LogitLimits, change: Callable[[Array], Array]) -> None:
+    assert "logits" in failed(change(EXPECTED), limits)
+
+
+def test_one_wrong_choice_fails() -> None:
+    assert "idle or speak" in failed(biased(3, -40), Q4_K)
+    assert "idle or speak" in failed(biased(9, 40), Q8_0)
+    assert failed(biased(10, 1), Q8_0) == []
+
+
+def test_a_damaged_checkpoint_is_not_the_files_fault() -> None:
+    wrong = np.full_like(EXPECTED, np.inf)
+    (check,) = check_logits(EXPECTED, wrong, DECISIONS, IDLE, BF16)
+    assert "the checkpoint's own logits are not finite" in check.why
