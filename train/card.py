@@ -52,8 +52,8 @@ the file format of MiniCPM-duplex, and none of its weights.
 
 * {parameters:,} parameters, {size_bytes:,} bytes (bfloat16); a sentencepiece vocabulary of its own
   of {vocab_size:,} pieces; {layers} layers; up to {positions:,} positions.
-* Trained from scratch on {tokens:,} tokens in {steps:,} steps{wordings}. Loss on held-out
-  conversations: {validation_loss:.4f}.
+* Trained from scratch on {tokens:,} tokens in {steps:,} steps{wordings}: {minutes} minutes on
+  {device}. Loss on held-out conversations: {validation_loss:.4f}.
 
 ## What it knows
 {n_topics} topics:
@@ -84,7 +84,8 @@ from synthetic conversations made by one set of rules.
 
 ## Make it again
 `python -m train{options}`: see `python -m train --help`. Training needs torch
-(`pip install -e '.[train]'`); the device is found.
+(`pip install -e '.[train]'`); the device is found. On two CPU cores the same command takes up to
+three hours and gives a smaller, weaker model; docs/behaviour.md has the figures of both.
 """
 ALL = """The wordings are those of training, in new combinations; the real utterances of REAL are
 the validation parts, which were not trained on."""
@@ -121,7 +122,7 @@ def write_card(out: Path, figures: dict, real: bool) -> None:
 
 
 NUMBERS = ("parameters", "size_bytes", "vocab_size", "layers", "positions", "tokens", "steps",
-           "validation_loss")  # fmt: skip
+           "validation_loss", "minutes", "device")  # fmt: skip
 
 
 def _rows(figures: dict, sides: list[str]) -> Iterator[str]:

@@ -46,14 +46,14 @@ def right(said: str, request: Request) -> bool:
 
 
 def say(request: Request, speaker: Speaker, checks: Checks, mode: str | None = None, pause=False):
-    """The user says the request; returns the reply in the slice that completes it."""
+    """The user says the request; returns the reply in the slice that completes it, or may do."""
     pieces = slices(request.said, speaker.rng, mode if mode else None)
     while any(piece.forced for piece in pieces):
         pieces = slices(request.said, speaker.rng, "spoken")
     took = paused = False
     for piece in pieces:
         reply = yield piece.text
-        if piece.complete:
+        if piece.complete or (reply and not piece.sure):
             return reply
         if piece.sure:
             took |= bool(reply)

@@ -238,7 +238,21 @@ def train(
     bar.close()
     model.load_state_dict(best)
     tokens = trainer.n_steps * config.rows * config.length
-    return model, {"steps": trainer.n_steps, "tokens": tokens, "validation_loss": best_loss}
+    figures = {
+        "steps": trainer.n_steps,
+        "tokens": tokens,
+        "validation_loss": best_loss,
+        "minutes": round(spent_s / 60, 1),
+        "device": _name(device),
+    }
+    return model, figures
+
+
+def _name(device: torch.device) -> str:
+    """What the model was trained on, for people."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{os.cpu_count()} CPU cores" if device.type == "cpu" else device.type
 
 
 def _validation(
