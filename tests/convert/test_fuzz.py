@@ -128,6 +128,7 @@ def one_round(checkpoints: dict[str, Path], outcomes: Counter[str], data: st.Dat
         path.write_bytes(whole)
 
 
+@pytest.mark.timeout(120 + 80 * MINUTES)
 def test_random_damage_is_read_or_refused_in_one_line(checkpoints: dict[str, Path]) -> None:
     outcomes: Counter[str] = Counter()
     until_s = time.monotonic() + 60 * MINUTES
