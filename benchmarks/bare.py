@@ -60,6 +60,14 @@ class BareLoop:
         if llama.llama_decode(self._context, batch) != 0:
             raise RuntimeError("llama_decode failed in the bare loop")
 
+    def prefill_seconds(self, prompt: Sequence[int]) -> float:
+        """Seconds to decode `prompt` in one batch, from an empty cache."""
+        llama.llama_memory_seq_rm(self._memory, 0, 0, -1)
+        start_s = time.perf_counter()
+        self._decode(prompt, 0)
+        llama.llama_get_logits_ith(self._context, len(prompt) - 1)  # waits for a GPU
+        return time.perf_counter() - start_s
+
     def seconds(self, prompt: Sequence[int], replies: Sequence[int]) -> float:
         """Seconds to sample and decode one token after another, after `prompt` (untimed).
 

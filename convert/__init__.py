@@ -10,6 +10,8 @@ safetensors_file.py  reads model.safetensors
 tensor.py         one stored tensor, read piece by piece
 tensor_map.py     which GGUF tensor comes from which checkpoint tensor, and its shape
 gguf_file.py      writes the BF16 GGUF
+quants.py         the names of the quantizations; the recipes we measured
+recipe_list.py    which recipe fits this machine (--list)
 llama_process.py  llama.cpp in a child process (llama_worker.py is the child)
 verify.py         opens a written file and compares it with the checkpoint
 """

@@ -14,9 +14,13 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
+from convert.checkpoint import find_checkpoint, read_json
+from convert.hyperparameters import parse_config
 from convert.pipeline import ConvertedFile, Request, convert
 from convert.quants import DEFAULT_QUANT, quant_name
+from convert.recipe_list import MINICPM_DUPLEX, table
 from duplex_local.errors import ConfigError, exit_with_one_line
+from duplex_local.machine import peak_rss_bytes, total_memory_bytes
 
 __all__ = ["main"]
 
@@ -32,7 +36,12 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m convert",
         description="Convert a MiniCPM-duplex checkpoint into GGUF files that llama.cpp runs.",
     )
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="folder with config.json")
+    parser.add_argument(
+        "checkpoint", metavar="CHECKPOINT", nargs="?", help="folder with config.json"
+    )
+    parser.add_argument(
+        "--list", action="store_true", help="show the recipes and what fits this machine"
+    )
     parser.add_argument(
         *("--quant", "-q"),
         metavar="QUANT",
@@ -72,13 +81,26 @@ class _Terminal:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. Exit code 0, 1 with one line on failure, 2 on wrong usage."""
     started_s = time.monotonic()
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.list:
+        return _list(options.checkpoint)
+    if options.checkpoint is None:
+        parser.error("CHECKPOINT is missing")
     quants = list(dict.fromkeys(options.quant))
     request = Request(options.checkpoint, quants, options.out, options.name, options.keep_bf16)
     files = convert(request, _Terminal())
     print(f'Run it: make run ARGS="--model {shlex.quote(str(files[0].path))}"')
     if options.json:
         _write_json(options.json, _result(options.checkpoint, files, time.monotonic() - started_s))
+    return 0
+
+
+def _list(source: str | None) -> int:
+    hparams = MINICPM_DUPLEX
+    if source is not None:
+        hparams = parse_config(read_json(find_checkpoint(source) / "config.json"))
+    print("\n".join(table(hparams, total_memory_bytes())))
     return 0
 
 
@@ -95,7 +117,7 @@ def _result(source: str, files: Sequence[ConvertedFile], seconds: float) -> dict
             for file in files
         ],
         "seconds": round(seconds, 3),
-        "peak_rss_bytes": _peak_rss_bytes(),
+        **_peaks(),
         "verify": {
             "ok": all(file.verify["ok"] for file in files),
             "files": {file.path.name: file.verify for file in files},
@@ -103,14 +125,23 @@ def _result(source: str, files: Sequence[ConvertedFile], seconds: float) -> dict
     }
 
 
-def _peak_rss_bytes() -> int | None:
-    """The larger of this process's peak and llama.cpp's, None where it cannot be asked."""
+def _peaks() -> dict[str, int | None]:
+    """Peak memory of this process and of llama.cpp's, None where it cannot be asked."""
+    own, child = peak_rss_bytes(), _child_peak_rss_bytes()
+    return {
+        "peak_rss_bytes": max(filter(None, (own, child)), default=None),
+        "python_peak_rss_bytes": own,
+        "llama_peak_rss_bytes": child,
+    }
+
+
+def _child_peak_rss_bytes() -> int | None:
+    """Of the largest child that has ended."""
     try:
         import resource
     except ImportError:  # Windows
         return None
-    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    peak = max(resource.getrusage(kind).ru_maxrss for kind in kinds)
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
 
 

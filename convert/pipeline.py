@@ -22,7 +22,7 @@ from convert.checkpoint import find_checkpoint, read_json, read_tensors
 from convert.gguf_file import Model, write_gguf
 from convert.hyperparameters import parse_config
 from convert.llama_process import LlamaProcess
-from convert.quants import BF16, known_quants
+from convert.quants import BF16, known_quants, overrides
 from convert.tensor_map import plan_tensors
 from convert.verify import Verifier
 from convert.vocabulary import read_vocabulary
@@ -134,16 +134,19 @@ class _Run:
     def _quantize(self, bf16: Path, quant: str) -> ConvertedFile:
         started_s = time.monotonic()
         target = self.staging / f"{quant}.gguf"
-        with self.reporter.bar(f"to {quant}", len(self.model.tensors), "tensor") as advance:
-            done = 0
+        sizes = {tensor.name: tensor.source.size_bytes for tensor in self.model.tensors}
+        with self.reporter.bar(f"to {quant}", sum(sizes.values()), "B") as advance:
+            begun = ""
 
-            def progress(n: int, _total: int) -> None:
-                nonlocal done
-                advance(n - done)
-                done = n
+            def progress(name: str) -> None:
+                nonlocal begun
+                advance(sizes.get(begun, 0))  # llama.cpp only says what it begins with
+                begun = name
 
-            ftype = known_quants()[quant]
-            self.llama.ask("quantize", str(bf16), str(target), ftype, progress=progress)
+            chosen = overrides(quant, self.model.hparams)
+            arguments = (str(bf16), str(target), known_quants()[quant], chosen)
+            self.llama.ask("quantize", *arguments, progress=progress)
+            progress("")
         return self._finish(target, quant, quant, started_s)
 
     def _finish(self, path: Path, quant: str, suffix: str, started_s: float) -> ConvertedFile:
