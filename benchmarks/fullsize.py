@@ -4,18 +4,19 @@ Writes a random checkpoint in the shape of MiniCPM-duplex into OUT_DIR, where it
 download is needed. Needs 26 GB of disk on the way, and minutes for each recipe.
 
     python -m benchmarks.fullsize OUT_DIR [--layers 40] [--json FILE]
+
+`--quant Q4_K_M Q4_K_M:fallback Q4_K_M:Q8_0` compares what a recipe does with ffn_down with what
+llama.cpp does by itself and with any GGML type.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import shutil
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,30 +26,29 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import llama_cpp as llama
 from tqdm import tqdm
 
-from benchmarks.bare import BareLoop
-from benchmarks.random_checkpoint import ADDED, REAL, Shape, write_random_checkpoint
+from benchmarks.fullsize_steps import (
+    TYPES,
+    Converted,
+    QuantizedFile,
+    Rates,
+    measure_rates,
+    quantize,
+    time_converting,
+)
+from benchmarks.random_checkpoint import REAL, Shape, write_random_checkpoint
 from benchmarks.report import write_json
-from convert.llama_process import LlamaProcess
-from convert.pipeline import load_model
-from convert.quants import BF16, RECIPES, known_quants, overrides, quant_name
-from duplex_local.errors import BackendError, ConfigError, exit_with_one_line
-from duplex_local.machine import default_threads, physical_cores
+from convert.quants import RECIPES, quant_name
+from duplex_local.errors import ConfigError, exit_with_one_line
+from duplex_local.machine import physical_cores
 
-__all__ = ["Converted", "Plan", "Quantized", "main", "run"]
+__all__ = ["Plan", "Quantized", "main", "run", "within_limits"]
 
 MAX_VS_COPY = 1.5  # converting / copying the same bytes
 MAX_PYTHON_BYTES = 700_000_000
 MAX_QUANTIZE_BYTES = 1_300_000_000
-N_CTX = 512
-N_PREFILL = 64  # tokens: the engine's batch
-N_DECODE = 16
 MIN_ROUNDS = 5
-
-# The library keeps only the address: this reference must live as long as the process.
-_SILENT = llama.llama_log_callback(lambda level, text, data: None)
 
 
 @dataclass(frozen=True)
@@ -61,19 +61,6 @@ class Plan:
     tokenizer: Path | None = None
     n_conversions: int = 3
     n_rounds: int = MIN_ROUNDS
-
-
-@dataclass(frozen=True)
-class Converted:
-    """Checkpoint to BF16 by `python -m convert`, all its checks included, against a plain copy."""
-
-    size_bytes: int
-    seconds: float
-    copy_seconds: float
-    vs_copy: float
-    vs_copy_worst: float
-    python_peak_rss_bytes: int | None
-    llama_peak_rss_bytes: int | None
 
 
 @dataclass(frozen=True)
@@ -107,17 +94,16 @@ def run(plan: Plan) -> dict[str, Any]:
             write_random_checkpoint(checkpoint, plan.shape, plan.tokenizer, advance)
         written_s = time.perf_counter() - started_s
         bf16 = work / "bf16.gguf"
-        converted = _convert(checkpoint, bf16, plan.n_conversions)
-        made = [_quantize(checkpoint, bf16, quant) for quant in plan.quants]
-        rates = _rates([path for path, *_ in made], plan)
+        converted = time_converting(checkpoint, bf16, plan.n_conversions)
+        files = [quantize(checkpoint, bf16, quant) for quant in plan.quants]
+        paths = [file.path for file in files]
+        rates = measure_rates(paths, plan.n_rounds, plan.shape.n_pieces)
         for entry in checkpoint.iterdir():
             os.replace(entry, plan.out / entry.name)
-    n_weights = plan.shape.size_bytes / 2
+    n_weights = plan.shape.size_bytes // 2
     recipes = [
-        Quantized(
-            quant, size, 8 * size / n_weights, seconds, peak, *_summary(rates, path, made[0][0])
-        )
-        for quant, (path, size, seconds, peak) in zip(plan.quants, made, strict=True)
+        _summary(quant, file, n_weights, rate, rates[0])
+        for quant, file, rate in zip(plan.quants, files, rates, strict=True)
     ]
     return {
         "machine": _machine(),
@@ -176,100 +162,30 @@ def _bar(label: str, total: int) -> Iterator[Callable[[int], object]]:
         yield progress.update
 
 
-def _convert(checkpoint: Path, bf16: Path, n: int) -> Converted:
-    """Alternate copying and converting `n` times; leaves the file at `bf16`."""
-    copies, conversions = [], []
-    for _ in tqdm(range(n), desc="converting", leave=False, disable=None):
-        bf16.unlink(missing_ok=True)
-        copies.append(_copy_seconds(checkpoint / "model.safetensors", bf16.with_suffix(".copy")))
-        result = _run_convert(checkpoint, bf16.parent / "converted")
-        os.replace(result["files"][0]["path"], bf16)
-        conversions.append(result)
-    seconds = [result["seconds"] for result in conversions]
-    ratios = [ours / copy for ours, copy in zip(seconds, copies, strict=True)]
-    return Converted(
-        bf16.stat().st_size,
-        statistics.median(seconds),
-        statistics.median(copies),
+def _variant(text: str) -> str:
+    """`text` as QUANT or QUANT:TYPE-of-ffn_down, for argparse."""
+    name, _, ffn_down = text.partition(":")
+    if ffn_down and ffn_down not in TYPES:
+        raise argparse.ArgumentTypeError(f"unknown type {ffn_down!r}; known are {', '.join(TYPES)}")
+    return text.replace(name, quant_name(name), 1)
+
+
+def _summary(
+    quant: str, file: QuantizedFile, n_weights: int, rates: Rates, first: Rates
+) -> Quantized:
+    ratios = [ours / base for ours, base in zip(rates.decode, first.decode, strict=True)]
+    return Quantized(
+        quant,
+        file.size_bytes,
+        8 * file.size_bytes / n_weights,
+        file.seconds,
+        file.peak_rss_bytes,
+        statistics.median(rates.decode),
+        min(rates.decode),
         statistics.median(ratios),
-        max(ratios),
-        _largest(result["python_peak_rss_bytes"] for result in conversions),
-        _largest(result["llama_peak_rss_bytes"] for result in conversions),
+        statistics.median(rates.prefill),
+        min(rates.prefill),
     )
-
-
-def _copy_seconds(source: Path, target: Path) -> float:
-    """Seconds to copy and to have it on the disk, as a converted file is."""
-    start_s = time.perf_counter()
-    shutil.copyfile(source, target)
-    with target.open("rb+") as file:
-        os.fsync(file.fileno())
-    seconds = time.perf_counter() - start_s
-    target.unlink()
-    return seconds
-
-
-def _run_convert(checkpoint: Path, out: Path) -> dict[str, Any]:
-    """The command, as a user runs it."""
-    arguments = [str(checkpoint), "--quant", BF16, "--out", str(out), "--json", "-"]
-    done = subprocess.run(
-        [sys.executable, "-m", "convert", *arguments],
-        cwd=Path(__file__).resolve().parent.parent,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-    )
-    if done.returncode != 0:
-        raise BackendError(f"python -m convert failed: {done.stderr.strip()}")
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
-
-
-def _largest(values: Iterator[int | None]) -> int | None:
-    return max((value for value in values if value is not None), default=None)
-
-
-def _quantize(checkpoint: Path, bf16: Path, quant: str) -> tuple[Path, int, float, int | None]:
-    """(file, its size, seconds, peak memory of llama.cpp's process) of one recipe."""
-    model = load_model(checkpoint, "random")
-    target = bf16.with_name(f"{quant}.gguf")
-    arguments = (str(bf16), str(target), known_quants()[quant], overrides(quant, model.hparams))
-    with (
-        LlamaProcess() as llama,
-        tqdm(
-            desc=f"to {quant}", total=len(model.tensors), unit="tensor", leave=False, disable=None
-        ) as bar,
-    ):
-        llama.ask("peak_rss_bytes")  # waits until the library is loaded
-        start_s = time.perf_counter()
-        llama.ask("quantize", *arguments, progress=lambda _name: bar.update(1))
-        seconds = time.perf_counter() - start_s
-        return target, target.stat().st_size, seconds, llama.ask("peak_rss_bytes")
-
-
-_Rates = dict[Path, tuple[list[float], list[float]]]
-
-
-def _rates(files: Sequence[Path], plan: Plan) -> _Rates:
-    """(decode, prefill) rates of every round. Files take turns, so a noisy minute hits them all."""
-    llama.llama_log_set(_SILENT, None)
-    rates: _Rates = {path: ([], []) for path in files}
-    rounds = [path for _ in range(plan.n_rounds) for path in files]
-    step = max(1, (plan.shape.n_pieces - 300) // N_PREFILL)
-    prompt = list(range(299, plan.shape.n_pieces + len(ADDED), step))[:N_PREFILL]
-    for path in tqdm(rounds, desc="decode and prefill", leave=False, disable=None):
-        with BareLoop(path, N_CTX, default_threads(path)) as loop:
-            loop.prefill_seconds(prompt)  # warm-up: reads the file into memory
-            rates[path][1].append(len(prompt) / loop.prefill_seconds(prompt))
-            rates[path][0].append(N_DECODE / loop.seconds(prompt, prompt[:N_DECODE]))
-    return rates
-
-
-def _summary(rates: _Rates, path: Path, first: Path) -> tuple[float, float, float, float, float]:
-    decode, prefill = rates[path]
-    ratios = [ours / base for ours, base in zip(decode, rates[first][0], strict=True)]
-    middle = statistics.median
-    return middle(decode), min(decode), middle(ratios), middle(prefill), min(prefill)
 
 
 def _machine() -> dict[str, object]:
@@ -294,12 +210,12 @@ def _print(result: dict[str, Any]) -> None:
         f"{_mb(bf16['llama_peak_rss_bytes'])} MB llama.cpp\n"
     )
     print(
-        "recipe   bits/weight    MB   made in s  peak MB   decode tokens/s (worst, vs first)"
+        "recipe          bits/weight    MB   made in s  peak MB   decode tokens/s (worst, vs first)"
         "   prefill (worst)"
     )
     for row in result["recipes"]:
         print(
-            f"{row['quant']:8} {row['bits_per_weight']:11.2f} {_mb(row['size_bytes']):>7} "
+            f"{row['quant']:15} {row['bits_per_weight']:11.2f} {_mb(row['size_bytes']):>7} "
             f"{row['seconds']:9.1f} {_mb(row['peak_rss_bytes']):>8} {row['decode']:13.2f} "
             f"({row['decode_worst']:.2f}, {row['vs_first']:.2f}) {row['prefill']:14.1f} "
             f"({row['prefill_worst']:.1f})"
@@ -316,7 +232,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("out", type=Path, metavar="OUT_DIR", help="a new or empty folder")
     parser.add_argument("--layers", type=int, default=REAL.n_layers, metavar="N", help="(40)")
     parser.add_argument(
-        "--quant", nargs="+", type=quant_name, default=[recipe.name for recipe in RECIPES]
+        "--quant",
+        metavar="QUANT[:TYPE]",
+        nargs="+",
+        type=_variant,
+        default=[recipe.name for recipe in RECIPES],
+        help="(all recipes)",
     )
     parser.add_argument(
         "--tokenizer", type=Path, metavar="DIR", help="folder with the real tokenizer.model"

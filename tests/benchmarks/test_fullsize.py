@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import benchmarks.fullsize as fullsize
-from benchmarks.fullsize import Converted, Plan, Quantized, main, run, within_limits
+from benchmarks.fullsize import Plan, Quantized, main, run, within_limits
+from benchmarks.fullsize_steps import Converted
 from benchmarks.random_checkpoint import REAL, Shape, write_random_checkpoint
 from convert.checkpoint import read_tensors
 from convert.pipeline import load_model
@@ -23,8 +24,8 @@ TINY = Shape(n_layers=1, hidden_size=64, feed_forward_size=96, n_heads=2, n_piec
 
 def test_every_figure_is_measured_and_the_checkpoint_stays(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    result = run(Plan(out, TINY, ["Q8_0", "Q4_K_M"], n_conversions=1, n_rounds=2))
-    assert [recipe["quant"] for recipe in result["recipes"]] == ["Q8_0", "Q4_K_M"]
+    result = run(Plan(out, TINY, ["Q8_0", "Q4_K_M:fallback"], n_conversions=1, n_rounds=2))
+    assert [recipe["quant"] for recipe in result["recipes"]] == ["Q8_0", "Q4_K_M:fallback"]
     assert all(recipe["decode"] > 0 and recipe["prefill"] > 0 for recipe in result["recipes"])
     assert result["recipes"][0]["vs_first"] == 1
     assert result["bf16"]["size_bytes"] > 0 and result["within_limits"] == {}
@@ -76,14 +77,21 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     def press(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fullsize, "_rates", press)
+    monkeypatch.setattr(fullsize, "measure_rates", press)
     with pytest.raises(KeyboardInterrupt):
         run(Plan(tmp_path / "out", TINY, ["Q8_0"], n_conversions=1))
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
-    "wrong", [["--layers", "0"], ["--layers", "41"], ["--repeat", "4"], ["--quant", "Q9"]]
+    "wrong",
+    [
+        ["--layers", "0"],
+        ["--layers", "41"],
+        ["--repeat", "4"],
+        ["--quant", "Q9"],
+        ["--quant", "Q8_0:Q9"],
+    ],
 )
 def test_wrong_use(wrong: list[str], tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as stop:
