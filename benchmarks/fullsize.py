@@ -29,17 +29,17 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmarks.fullsize_steps import (
-    TYPES,
     Converted,
     QuantizedFile,
     Rates,
     measure_rates,
     quantize,
     time_converting,
+    variant,
 )
 from benchmarks.random_checkpoint import REAL, Shape, write_random_checkpoint
 from benchmarks.report import write_json
-from convert.quants import RECIPES, quant_name
+from convert.quants import RECIPES
 from duplex_local.errors import ConfigError, exit_with_one_line
 from duplex_local.machine import physical_cores
 
@@ -162,14 +162,6 @@ def _bar(label: str, total: int) -> Iterator[Callable[[int], object]]:
         yield progress.update
 
 
-def _variant(text: str) -> str:
-    """`text` as QUANT or QUANT:TYPE-of-ffn_down, for argparse."""
-    name, _, ffn_down = text.partition(":")
-    if ffn_down and ffn_down not in TYPES:
-        raise argparse.ArgumentTypeError(f"unknown type {ffn_down!r}; known are {', '.join(TYPES)}")
-    return text.replace(name, quant_name(name), 1)
-
-
 def _summary(
     quant: str, file: QuantizedFile, n_weights: int, rates: Rates, first: Rates
 ) -> Quantized:
@@ -235,7 +227,7 @@ def main(argv: list[str] | None = None) -> int:
         "--quant",
         metavar="QUANT[:TYPE]",
         nargs="+",
-        type=_variant,
+        type=variant,
         default=[recipe.name for recipe in RECIPES],
         help="(all recipes)",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -21,7 +22,7 @@ from tqdm import tqdm
 from benchmarks.bare import BareLoop
 from convert.llama_process import LlamaProcess
 from convert.pipeline import load_model
-from convert.quants import BF16, known_quants, overrides
+from convert.quants import BF16, known_quants, overrides, quant_name
 from duplex_local.errors import BackendError
 from duplex_local.machine import default_threads
 
@@ -32,7 +33,9 @@ __all__ = [
     "Rates",
     "measure_rates",
     "quantize",
+    "quiet",
     "time_converting",
+    "variant",
 ]
 
 N_CTX = 512
@@ -128,6 +131,14 @@ def _run_convert(checkpoint: Path, out: Path) -> dict[str, Any]:
     return result
 
 
+def variant(text: str) -> str:
+    """`text` as QUANT or QUANT:TYPE-of-ffn_down, for argparse."""
+    name, _, ffn_down = text.partition(":")
+    if ffn_down and ffn_down not in TYPES:
+        raise argparse.ArgumentTypeError(f"unknown type {ffn_down!r}; known are {', '.join(TYPES)}")
+    return text.replace(name, quant_name(name), 1)
+
+
 def _largest(values: Iterator[int | None]) -> int | None:
     return max((value for value in values if value is not None), default=None)
 
@@ -153,12 +164,17 @@ def quantize(checkpoint: Path, bf16: Path, quant: str) -> QuantizedFile:
         return QuantizedFile(target, target.stat().st_size, seconds, peak)
 
 
+def quiet() -> None:
+    """llama.cpp prints nothing from now on."""
+    llama.llama_log_set(_SILENT, None)
+
+
 def measure_rates(files: Sequence[Path], n_rounds: int, n_pieces: int) -> list[Rates]:
     """Rates of each file. Files take turns, so a noisy minute hits them all.
 
     n_pieces: ids below are text.
     """
-    llama.llama_log_set(_SILENT, None)
+    quiet()
     rates = {path: Rates([], []) for path in files}
     step = max(1, (n_pieces - 300) // N_PREFILL)
     prompt = list(range(299, n_pieces, step))[:N_PREFILL]
