@@ -37,6 +37,7 @@ __all__ = ["Dialogue", "Quality", "compare", "dialogues", "main", "measure"]
 
 N_CTX = 512
 SEED = 777
+LONGEST = 450  # tokens of a dialogue
 
 Array = npt.NDArray[Any]
 
@@ -66,7 +67,7 @@ def dialogues(tokenizer: Path, n: int) -> Iterator[Dialogue]:
     """The same `n` held-out conversations each time."""
     generator = Generator(tokenizer, None, SEED, held_out=True)
     for _ in range(n):
-        rows = generator.transcript(N_CTX - 60).rows
+        rows = generator.transcript(LONGEST).rows
         ids = [token for row in rows for token in row.ids][:N_CTX]
         learned = [flag for row in rows for flag in row.learned][:N_CTX]
         yield Dialogue(ids, [i for i in range(len(ids) - 1) if learned[i + 1]])
