@@ -12,6 +12,7 @@ tensor_map.py     which GGUF tensor comes from which checkpoint tensor, and its 
 gguf_file.py      writes the BF16 GGUF
 quants.py         the names of the quantizations; the recipes we measured
 recipe_list.py    which recipe fits this machine (--list)
+digest.py         the SHA-256 of a file while it is written
 llama_process.py  llama.cpp in a child process (llama_worker.py is the child)
 verify.py         opens a written file and compares it with the checkpoint
 """

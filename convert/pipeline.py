@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from convert.checkpoint import find_checkpoint, read_json, read_tensors
+from convert.digest import FileDigest
 from convert.gguf_file import Model, write_gguf
 from convert.hyperparameters import parse_config
 from convert.llama_process import LlamaProcess
@@ -122,13 +123,18 @@ class _Run:
         started_s = time.monotonic()
         bf16 = self.staging / "bf16.gguf"
         with self.reporter.bar("converting", self.model.size_bytes, "B") as advance:
-            write_gguf(bf16, self.model, advance)
+            if BF16 in self.request.quants or self.request.keep_bf16:
+                with FileDigest(bf16) as digest:
+                    write_gguf(bf16, self.model, advance)
+                sha256 = digest.hexdigest()
+            else:
+                write_gguf(bf16, self.model, advance)
         written_s = time.monotonic() - started_s
         files = [self._quantize(bf16, quant) for quant in self.request.quants if quant != BF16]
         if BF16 in self.request.quants:
-            files.append(self._finish(bf16, BF16, BF16, time.monotonic() - written_s))
+            files.append(self._finish(bf16, BF16, BF16, time.monotonic() - written_s, sha256))
         elif self.request.keep_bf16:
-            files.append(self._finish(bf16, BF16, "bf16", time.monotonic() - written_s))
+            files.append(self._finish(bf16, BF16, "bf16", time.monotonic() - written_s, sha256))
         return files
 
     def _quantize(self, bf16: Path, quant: str) -> ConvertedFile:
@@ -149,10 +155,12 @@ class _Run:
             progress("")
         return self._finish(target, quant, quant, started_s)
 
-    def _finish(self, path: Path, quant: str, suffix: str, started_s: float) -> ConvertedFile:
+    def _finish(
+        self, path: Path, quant: str, suffix: str, started_s: float, sha256: str | None = None
+    ) -> ConvertedFile:
         """Check the staged file, make sure it is on the disk, and give it its name."""
         checks = self.verifier.check(path, self.llama)
-        sha256 = _sha256(path)
+        sha256 = sha256 or _sha256(path)
         final = self.request.out / f"{self.model.name}-{suffix}.gguf"
         size_bytes = path.stat().st_size
         _publish(path, final)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -158,7 +159,10 @@ def test_result_and_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert lines[3] == f'Run it: make run ARGS="--model {out / "tiny-Q8_0.gguf"}"'
     assert {"source", "files", "seconds", "peak_rss_bytes", "verify"} <= set(result)
     assert [file["quant"] for file in result["files"]] == ["Q8_0", "Q4_0", "BF16"]
-    assert all(Path(f["path"]).stat().st_size == f["size_bytes"] for f in result["files"])
+    contents = [Path(file["path"]).read_bytes() for file in result["files"]]
+    assert [len(content) for content in contents] == [f["size_bytes"] for f in result["files"]]
+    digests = [hashlib.sha256(content).hexdigest() for content in contents]
+    assert digests == [file["sha256"] for file in result["files"]]
 
 
 class Interrupting:
