@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import os
 import shutil
@@ -47,8 +48,9 @@ TYPES: dict[str, dict[str, int]] = {FALLBACK: {}} | {
     kind.name: {"ffn_down": int(kind)} for kind in gguf.GGMLQuantizationType
 }
 
-# The library keeps only the address: this reference must live as long as the process.
-_SILENT = llama.llama_log_callback(lambda level, text, data: None)
+# A C function that does nothing with its arguments: a Ctrl-C that arrives inside a Python callback
+# is printed and lost. The library keeps only the address: this reference must stay.
+_SILENT = llama.llama_log_callback(("abs", ctypes.CDLL(None)))
 
 
 @dataclass(frozen=True)
