@@ -53,12 +53,12 @@ class Recipe:
 # Best first.
 RECIPES = (
     Recipe("Q8_0", "Q8_0", None, 8.51, 8.9, 0.00002, "comparing: as good as unquantized"),
-    Recipe("Q6_K", "Q8_0", None, 6.95, 9.8, 0.00014, "memory to spare, and a GPU"),
-    Recipe("Q5_K_M", "Q8_0", None, 6.25, 10.2, 0.00036, "between the two"),
-    Recipe("Q4_K_M", "IQ4_NL", "Q8_0", 5.19, 14.8, 0.00128, "everyone: the default"),
-    Recipe("Q4_K_S", "IQ4_NL", None, 4.73, 16.1, 0.00117, "less memory, CPU without GPU"),
+    Recipe("Q6_K", "Q8_0", None, 6.95, 9.8, 0.00015, "memory to spare, and a GPU"),
+    Recipe("Q5_K_M", "Q8_0", None, 6.25, 10.2, 0.00039, "between the two"),
+    Recipe("Q4_K_M", "IQ4_NL", "Q8_0", 5.19, 14.8, 0.00126, "everyone: the default"),
+    Recipe("Q4_K_S", "IQ4_NL", None, 4.73, 16.1, 0.00123, "less memory, CPU without GPU"),
     Recipe("Q4_0", "Q4_0", None, 4.72, 15.2, 0.00189, "quick to make"),
-    Recipe("Q3_K_M", "IQ4_NL", None, 4.15, 12.1, 0.00354, "when nothing else fits"),
+    Recipe("Q3_K_M", "IQ4_NL", None, 4.15, 12.1, 0.00357, "when nothing else fits"),
 )  # fmt: skip
 
 
