@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import llama_cpp as llama
+import numpy as np
+import numpy.typing as npt
 
 __all__ = ["BareLoop"]
 
@@ -50,15 +52,31 @@ class BareLoop:
             llama.llama_sampler_chain_add(chain, sampler)
         return chain
 
-    def _decode(self, tokens: Sequence[int], start: int) -> None:
+    def _decode(self, tokens: Sequence[int], start: int, every_row: bool = False) -> None:
         batch = self._batch
         for row, token in enumerate(tokens):
             batch.token[row], batch.pos[row] = token, start + row
             batch.n_seq_id[row], batch.seq_id[row][0] = 1, 0
-            batch.logits[row] = row == len(tokens) - 1
+            batch.logits[row] = every_row or row == len(tokens) - 1
         batch.n_tokens = len(tokens)
         if llama.llama_decode(self._context, batch) != 0:
             raise RuntimeError("llama_decode failed in the bare loop")
+
+    def logits(self, ids: Sequence[int]) -> npt.NDArray[np.float32]:
+        """Logits after each of `ids`, at most 512, from an empty cache: (n, n_vocab)."""
+        llama.llama_memory_seq_rm(self._memory, 0, 0, -1)
+        self._decode(ids, 0, every_row=True)
+        n_vocab = llama.llama_vocab_n_tokens(llama.llama_model_get_vocab(self._model))
+        rows = llama.llama_get_logits(self._context)
+        return np.ctypeslib.as_array(rows, (len(ids), n_vocab)).copy()
+
+    def prefill_seconds(self, prompt: Sequence[int]) -> float:
+        """Seconds to decode `prompt` in one batch, from an empty cache."""
+        llama.llama_memory_seq_rm(self._memory, 0, 0, -1)
+        start_s = time.perf_counter()
+        self._decode(prompt, 0)
+        llama.llama_get_logits_ith(self._context, len(prompt) - 1)  # waits for a GPU
+        return time.perf_counter() - start_s
 
     def seconds(self, prompt: Sequence[int], replies: Sequence[int]) -> float:
         """Seconds to sample and decode one token after another, after `prompt` (untimed).

@@ -14,11 +14,15 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
+from convert.checkpoint import find_folder, read_json
+from convert.hyperparameters import parse_config
 from convert.pipeline import Conversion, Request, convert
 from convert.quants import DEFAULT_QUANT, quant_name
+from convert.recipe_list import MINICPM_DUPLEX, recipe_table
 from convert.report import ConvertedFile, table
 from convert.verify_command import verify_command
 from duplex_local.errors import ConfigError, exit_with_one_line
+from duplex_local.machine import peak_rss_bytes, total_memory_bytes
 
 __all__ = ["main"]
 
@@ -43,6 +47,9 @@ def _parser() -> argparse.ArgumentParser:
         help=f"folder with config.json, or hub id to download (default {DEFAULT_CHECKPOINT})",
     )
     parser.add_argument("--revision", help="branch, tag or commit of a hub id (its main branch)")
+    parser.add_argument(
+        "--list", action="store_true", help="show the recipes and what fits this machine"
+    )
     parser.add_argument(
         *("--quant", "-q"),
         metavar="QUANT",
@@ -98,6 +105,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. Exit code 0, 1 with one line on failure, 2 on wrong usage."""
     started_s = time.monotonic()
     options = _parse(arguments)
+    if options.list:
+        return _list(options.checkpoint)
     if options.verify is not None:
         verify_command(
             options.verify,
@@ -119,6 +128,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _list(source: str | None) -> int:
+    hparams = MINICPM_DUPLEX
+    folder = find_folder(source) if source is not None else None
+    if folder is not None:
+        hparams = parse_config(read_json(folder / "config.json"))
+    print("\n".join(recipe_table(hparams, total_memory_bytes())))
+    return 0
+
+
 def _result(source: str, done: Conversion, seconds: float) -> dict[str, Any]:
     files = done.files
     return {
@@ -134,7 +152,7 @@ def _result(source: str, done: Conversion, seconds: float) -> dict[str, Any]:
             for file in files
         ],
         "seconds": round(seconds, 3),
-        "peak_rss_bytes": _peak_rss_bytes(),
+        **_peaks(),
         "verify": {
             "ok": all(file.verify["ok"] for file in files),
             "files": {file.path.name: file.verify for file in files},
@@ -142,14 +160,23 @@ def _result(source: str, done: Conversion, seconds: float) -> dict[str, Any]:
     }
 
 
-def _peak_rss_bytes() -> int | None:
-    """The larger of this process's peak and llama.cpp's, None where it cannot be asked."""
+def _peaks() -> dict[str, int | None]:
+    """Peak memory of this process and of llama.cpp's, None where it cannot be asked."""
+    own, child = peak_rss_bytes(), _child_peak_rss_bytes()
+    return {
+        "peak_rss_bytes": max(filter(None, (own, child)), default=None),
+        "python_peak_rss_bytes": own,
+        "llama_peak_rss_bytes": child,
+    }
+
+
+def _child_peak_rss_bytes() -> int | None:
+    """Of the largest child that has ended."""
     try:
         import resource
     except ImportError:  # Windows
         return None
-    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    peak = max(resource.getrusage(kind).ru_maxrss for kind in kinds)
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
 
 

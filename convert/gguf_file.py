@@ -123,13 +123,17 @@ def _stored_bytes(tensor: PlannedTensor) -> int:
 
 def _write_tensor(file: BinaryIO, tensor: PlannedTensor, advance: Callable[[int], object]) -> None:
     source = tensor.source
+    if tensor.n_rotary_heads == 0 and (source.dtype, _type(tensor)) == ("BF16", _BF16):
+        for piece in source.raw():
+            advance(file.write(piece))
+        return
     encode = as_f32 if _type(tensor) == _F32 else as_bf16
     if tensor.n_rotary_heads:
         chunks = iter([interleave_rotary_rows(source.read(), tensor.n_rotary_heads)])
     else:
         chunks = source.chunks()
     for values in chunks:
-        advance(file.write(encode(values, source.dtype).tobytes()))
+        advance(file.write(encode(values, source.dtype).data.cast("B")))
 
 
 def _pad(file: BinaryIO) -> None:

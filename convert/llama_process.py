@@ -57,9 +57,11 @@ class LlamaProcess:
                     pass  # the child died before it read its job
 
     def ask(
-        self, method: str, *arguments: object, progress: Callable[[int, int], None] | None = None
+        self, method: str, *arguments: object, progress: Callable[[str], None] | None = None
     ) -> Any:
         """The result of `method` (see llama_worker.py).
+
+        progress: called with the name of each tensor that a quantization begins with.
 
         Raises:
             BackendError: when llama.cpp reports a failure or dies.
@@ -75,7 +77,7 @@ class LlamaProcess:
                 continue  # something the library printed by itself
             answer = json.loads(line)
             if "progress" in answer and progress is not None:
-                progress(*answer["progress"])
+                progress(answer["progress"])
             elif "error" in answer:
                 raise BackendError(
                     f"llama.cpp failed to {method}: {answer['error']}. "

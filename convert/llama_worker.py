@@ -4,7 +4,7 @@ A child, because llama.cpp can abort the whole process on a bad file, and becaus
 cannot be interrupted: killing the child is what stops them.
 
 One job a line on stdin, `[method, arguments]`; answers are lines on stdout:
-    {"progress": [n, total]}   any number of them
+    {"progress": name}         llama.cpp begins with this tensor; any number of them
     {"result": …}              the job is done
     {"error": text}            it failed; the last thing llama.cpp said
 End of input ends the process at once, so it never outlives its parent.
@@ -27,11 +27,13 @@ from typing import Any
 
 from llama_cpp import llama_cpp as lib
 
+from duplex_local.machine import peak_rss_bytes
+
 MAX_BUFFER_BYTES = 256 * 1024 * 1024  # rows held at once; the library's default is 8 GiB
 ERROR = 4  # GGML_LOG_LEVEL_ERROR; the binding has no such name, and a table that is off by one
 SMALL_BYTES = 64 * 1024 * 1024  # a file that one thread evaluates faster than several
 N_CTX = 256  # the smallest context llama.cpp makes
-_PROGRESS = re.compile(r"\[\s*(\d+)/\s*(\d+)\]")
+_PROGRESS = re.compile(r"\[\s*\d+/\s*\d+\]\s+(\S+)")
 
 
 class _Log:
@@ -54,7 +56,7 @@ class _Log:
         line = text.decode("utf-8", "replace").strip()
         progress = _PROGRESS.match(line)
         if progress:
-            _answer("progress", [int(n) for n in progress.groups()])
+            _answer("progress", progress[1])
         elif level == ERROR:
             self._errors.append(line)
 
@@ -63,11 +65,20 @@ def _answer(kind: str, value: object) -> None:
     print(json.dumps({kind: value}), flush=True)
 
 
-def quantize(source: str, target: str, ftype: int) -> None:
-    """Write `target`, `source` in another LLAMA_FTYPE."""
+def quantize(source: str, target: str, ftype: int, overrides: dict[str, int]) -> None:
+    """Write `target`, `source` in another LLAMA_FTYPE.
+
+    overrides: {regular expression of tensor names: GGML type}, which win over the type that
+        llama.cpp's mix has for these tensors.
+    """
     params = lib.llama_model_quantize_default_params()
     params.ftype = ftype
     params.max_buf_size = MAX_BUFFER_BYTES
+    # The last entry stays zero: a pattern of NULL ends the array.
+    table = (lib.llama_model_tensor_override * (len(overrides) + 1))()
+    for entry, (pattern, kind) in zip(table, overrides.items(), strict=False):
+        entry.pattern, entry.type = pattern.encode(), kind
+    params.tt_overrides = table
     code = lib.llama_model_quantize(source.encode(), target.encode(), ctypes.byref(params))
     if code != 0:
         raise RuntimeError(f"llama_model_quantize returned {code}")
@@ -177,6 +188,7 @@ _METHODS: dict[str, Callable[..., Any]] = {
     "quantize": quantize,
     "inspect": inspect,
     "evaluate": evaluate,
+    "peak_rss_bytes": peak_rss_bytes,
 }
 
 
@@ -189,8 +201,8 @@ def _read_jobs(jobs: queue.Queue[str]) -> None:
 
 def main() -> None:
     """Serve jobs until stdin ends."""
-    # Python's own handler would wait for the library call to return. The parent reports Ctrl-C.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # Ctrl-C in a terminal reaches this process too; the parent answers it, and kills this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     jobs: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_read_jobs, args=(jobs,), daemon=True).start()
     log = _Log()

@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Protocol
 
 from convert.checkpoint import find_folder, read_json, read_tensors
+from convert.digest import FileDigest
 from convert.gguf_file import Model, write_gguf
 from convert.hyperparameters import parse_config
 from convert.llama_process import LlamaProcess
-from convert.quants import BF16, estimated_bytes, known_quants
+from convert.quants import BF16, estimated_bytes, known_quants, overrides
 from convert.report import ConvertedFile, report_path, write_report
 from convert.space import Need, check_room
 from convert.tensor_map import plan_tensors
@@ -154,35 +155,45 @@ class _Run:
         started_s = time.monotonic()
         bf16 = self.staging / "bf16.gguf"
         with self.reporter.bar("converting", self.model.size_bytes, "B") as advance:
-            write_gguf(bf16, self.model, advance)
+            if BF16 in self.request.quants or self.request.keep_bf16:
+                with FileDigest(bf16) as digest:
+                    write_gguf(bf16, self.model, advance)
+                sha256 = digest.hexdigest()
+            else:
+                write_gguf(bf16, self.model, advance)
         written_s = time.monotonic() - started_s
         files = [self._quantize(bf16, quant) for quant in self.request.quants if quant != BF16]
         if BF16 in self.request.quants:
-            files.append(self._finish(bf16, BF16, BF16, time.monotonic() - written_s))
+            files.append(self._finish(bf16, BF16, BF16, time.monotonic() - written_s, sha256))
         elif self.request.keep_bf16:
-            files.append(self._finish(bf16, BF16, "bf16", time.monotonic() - written_s))
+            files.append(self._finish(bf16, BF16, "bf16", time.monotonic() - written_s, sha256))
         return files
 
     def _quantize(self, bf16: Path, quant: str) -> ConvertedFile:
         started_s = time.monotonic()
         target = self.staging / f"{quant}.gguf"
-        with self.reporter.bar(f"to {quant}", len(self.model.tensors), "tensor") as advance:
-            done = 0
+        sizes = {tensor.name: tensor.source.size_bytes for tensor in self.model.tensors}
+        with self.reporter.bar(f"to {quant}", sum(sizes.values()), "B") as advance:
+            begun = ""
 
-            def progress(n: int, _total: int) -> None:
-                nonlocal done
-                advance(n - done)
-                done = n
+            def progress(name: str) -> None:
+                nonlocal begun
+                advance(sizes.get(begun, 0))  # llama.cpp only says what it begins with
+                begun = name
 
-            ftype = known_quants()[quant]
-            self.llama.ask("quantize", str(bf16), str(target), ftype, progress=progress)
+            chosen = overrides(quant, self.model.hparams)
+            arguments = (str(bf16), str(target), known_quants()[quant], chosen)
+            self.llama.ask("quantize", *arguments, progress=progress)
+            progress("")
         return self._finish(target, quant, quant, started_s)
 
-    def _finish(self, path: Path, quant: str, suffix: str, started_s: float) -> ConvertedFile:
+    def _finish(
+        self, path: Path, quant: str, suffix: str, started_s: float, sha256: str | None = None
+    ) -> ConvertedFile:
         """Check the staged file, make sure it is on the disk, and give it its name."""
         with self.reporter.bar(f"verifying {quant}", len(self.model.tensors), "tensor") as advance:
             checks = self.verifier.check(path, self.llama, advance)
-        sha256 = _sha256(path)
+        sha256 = sha256 or _sha256(path)
         final = self.request.out / f"{self.model.name}-{suffix}.gguf"
         size_bytes = path.stat().st_size
         seconds = time.monotonic() - started_s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -161,16 +162,23 @@ def test_result_and_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert lines[-2] == f'Run it: make run ARGS="--model {out / "tiny-Q8_0.gguf"}"'
     assert {"source", "files", "seconds", "peak_rss_bytes", "verify"} <= set(result)
     assert [file["quant"] for file in result["files"]] == ["Q8_0", "Q4_0", "BF16"]
-    assert all(Path(f["path"]).stat().st_size == f["size_bytes"] for f in result["files"])
+    contents = [Path(file["path"]).read_bytes() for file in result["files"]]
+    assert [len(content) for content in contents] == [f["size_bytes"] for f in result["files"]]
+    digests = [hashlib.sha256(content).hexdigest() for content in contents]
+    assert digests == [file["sha256"] for file in result["files"]]
 
 
 class Interrupting:
-    """A reporter at whose first bytes the user presses Ctrl-C."""
+    """A reporter that presses Ctrl-C at the first progress of the bar named `label`."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
 
     @contextmanager
     def bar(self, label: str, total: int, unit: str) -> Iterator[Callable[[int], object]]:
-        def press(_n: int) -> None:
-            raise KeyboardInterrupt
+        def press(n: int) -> None:
+            if label == self.label:
+                raise KeyboardInterrupt
 
         yield press
 
@@ -178,11 +186,44 @@ class Interrupting:
         raise AssertionError("nothing can be finished")
 
 
-def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("label", ["converting", "to Q8_0"])
+def test_ctrl_c_leaves_nothing(label: str, tmp_path: Path) -> None:
     checkpoint = write_tiny_checkpoint(tmp_path / "tiny")
     with pytest.raises(KeyboardInterrupt):
-        convert(Request(str(checkpoint), ["Q8_0"], tmp_path / "a" / "b"), Interrupting())
+        convert(Request(str(checkpoint), ["Q8_0"], tmp_path / "a" / "b"), Interrupting(label))
     assert not (tmp_path / "a").exists()
+
+
+def test_ctrl_c_ends_the_child_in_the_middle_of_its_job(tmp_path: Path) -> None:
+    checkpoint = write_tiny_checkpoint(tmp_path / "tiny")
+    run(checkpoint, tmp_path / "out", "--quant", "BF16")
+    arguments = (str(tmp_path / "out" / "tiny-BF16.gguf"), str(tmp_path / "x.gguf"), 7, {})
+
+    def press(_name: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), LlamaProcess() as llama:
+        llama.ask("quantize", *arguments, progress=press)
+    assert llama._child.returncode is not None
+
+
+def test_the_bar_of_a_quantization_counts_every_byte_once(tmp_path: Path) -> None:
+    counted: dict[str, list[int]] = {}
+    totals = {}
+
+    class Counting:
+        @contextmanager
+        def bar(self, label: str, total: int, unit: str) -> Iterator[Callable[[int], object]]:
+            totals[label] = total
+            yield counted.setdefault(label, []).append
+
+        def wrote(self, file: object) -> None:
+            pass
+
+    checkpoint = write_tiny_checkpoint(tmp_path / "tiny")
+    convert(Request(str(checkpoint), ["Q8_0"], tmp_path / "out"), Counting())
+    assert {label: sum(steps) for label, steps in counted.items()} == totals
+    assert len([n for n in counted["to Q8_0"] if n]) == 20  # one step for each tensor
 
 
 def test_failures_of_llama_cpp_are_named(tmp_path: Path) -> None:

@@ -1,0 +1,111 @@
+"""The full-size benchmark, on a shape that takes a second."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import benchmarks.fullsize as fullsize
+from benchmarks.fullsize import Plan, Quantized, main, run, within_limits
+from benchmarks.fullsize_steps import Converted
+from benchmarks.random_checkpoint import REAL, Shape, write_random_checkpoint
+from convert.checkpoint import read_tensors
+from convert.pipeline import load_model
+from convert.recipe_list import MINICPM_DUPLEX, n_params
+from convert.tensor import as_f32
+from duplex_local.errors import ConfigError
+
+TINY = Shape(n_layers=1, hidden_size=64, feed_forward_size=96, n_heads=2, n_pieces=700)
+
+
+def test_every_figure_is_measured_and_the_checkpoint_stays(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = run(Plan(out, TINY, ["Q8_0", "Q4_K_M:fallback"], n_conversions=1, n_rounds=2))
+    assert [recipe["quant"] for recipe in result["recipes"]] == ["Q8_0", "Q4_K_M:fallback"]
+    assert all(recipe["decode"] > 0 and recipe["prefill"] > 0 for recipe in result["recipes"])
+    assert result["recipes"][0]["vs_first"] == 1
+    assert result["bf16"]["size_bytes"] > 0 and result["within_limits"] == {}
+    json.dumps(result)
+    assert sorted(path.name for path in out.iterdir()) == [
+        "added_tokens.json",
+        "config.json",
+        "model.safetensors",
+        "tokenizer.model",
+    ]
+    load_model(out, "random")
+
+
+def test_the_real_shape_is_minicpm_duplex() -> None:
+    assert REAL.vocab_size == MINICPM_DUPLEX.vocab_size == 122_760
+    assert REAL.size_bytes == 2 * n_params(MINICPM_DUPLEX) == 2 * 2_724_897_024
+
+
+def test_the_weights_are_random_and_spread_as_in_a_trained_layer(tmp_path: Path) -> None:
+    write_random_checkpoint(tmp_path, TINY, None, lambda _: None)
+    tensors = read_tensors(tmp_path)
+    down = as_f32(tensors["model.layers.0.mlp.down_proj.weight"].read(), "BF16")
+    up = as_f32(tensors["model.layers.0.mlp.up_proj.weight"].read(), "BF16")
+    assert abs(down.std() * 96**0.5 - 1) < 0.05 and abs(up.std() * 64**0.5 - 1) < 0.05
+    assert abs(np.corrcoef(down.ravel(), up.ravel())[0, 1]) < 0.1
+    assert len({tensor.name for tensor in tensors.values()}) == len(list(TINY.tensors()))
+
+
+def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("precious")
+    with pytest.raises(ConfigError, match="is not empty"):
+        run(Plan(tmp_path, TINY, ["Q8_0"]))
+    assert (tmp_path / "mine").read_text() == "precious"
+
+
+def test_a_tokenizer_that_is_not_there_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"There is no .*tokenizer\.model"):
+        run(Plan(tmp_path / "out", TINY, ["Q8_0"], tokenizer=tmp_path))
+    assert not (tmp_path / "out").exists()
+
+
+def test_too_little_disk_space_is_said_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="GB are needed"):
+        run(Plan(tmp_path / "out", replace(REAL, hidden_size=2304 * 10_000), ["Q8_0"]))
+    assert not (tmp_path / "out").exists()
+
+
+def test_ctrl_c_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def press(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fullsize, "measure_rates", press)
+    with pytest.raises(KeyboardInterrupt):
+        run(Plan(tmp_path / "out", TINY, ["Q8_0"], n_conversions=1))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--layers", "0"],
+        ["--layers", "41"],
+        ["--repeat", "4"],
+        ["--quant", "Q9"],
+        ["--quant", "Q8_0:Q9"],
+    ],
+)
+def test_wrong_use(wrong: list[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([str(tmp_path / "out"), *wrong])
+    assert stop.value.code == 2 and not (tmp_path / "out").exists()
+
+
+def test_limits() -> None:
+    good = Converted(1, 10.0, 10.0, 1.0, 1.1, 100_000_000, None)
+    recipe = Quantized("Q8_0", 1, 8.5, 1.0, 800_000_000, 1, 1, 1, 1, 1)
+    assert all(within_limits(good, [recipe]).values())
+    slow = replace(good, vs_copy=1.6, python_peak_rss_bytes=800_000_000)
+    assert within_limits(slow, [replace(recipe, peak_rss_bytes=1_400_000_000)]) == {
+        "converting_vs_copy": False,
+        "python_memory": False,
+        "quantizing_memory": False,
+    }
