@@ -31,7 +31,6 @@ ON_GPU = Size(minutes=4.2, rows=48, length=1024, layers=7, dropout=0.1)
 ON_CPU = Size(minutes=150, rows=6, length=512, layers=5)
 QUICK = Size(minutes=24, rows=6, length=512, layers=4)
 
-
 SIZES = {
     "minutes": "training time",
     "rows": "rows in a batch",
@@ -83,6 +82,13 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def size_for(options: argparse.Namespace, *, on_gpu: bool) -> Size:
+    """The size of this run: that of the machine, changed by what was asked for."""
+    size = QUICK if options.quick else ON_GPU if on_gpu else ON_CPU
+    asked = {name: value for name in SIZES if (value := getattr(options, name)) is not None}
+    return replace(size, **asked)
+
+
 def make(options: argparse.Namespace) -> None:
     """Train and write the checkpoint."""
     from train.export import write_checkpoint
@@ -93,10 +99,7 @@ def make(options: argparse.Namespace) -> None:
     vocabulary = options.work / "vocabulary"
     if not (options.resume and vocabulary.is_dir()):
         write_vocabulary(vocabulary, options.data, options.seed)
-    size = ON_GPU if find_device().type == "cuda" else QUICK if options.quick else ON_CPU
-    size = replace(
-        size, **{name: value for name in vars(size) if (value := getattr(options, name))}
-    )
+    size = size_for(options, on_gpu=find_device().type == "cuda")
     config = LoopConfig(
         minutes=size.minutes,
         rows=size.rows,

@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.behaviour import wording as scenarios
 from duplex_local.protocol import FINISHED_WITHIN
+from train.__main__ import ON_GPU, parse, size_for
 from train.dialogue import Dialogue
 from train.knowledge import topics
 from train.packing import IGNORED, Generator, flatten, pack
@@ -199,6 +200,20 @@ def test_after_the_window_slid_nothing_refers_to_what_was_lost(generator):
     assert dialogue.script.rows[1].ids == first
     assert sum(len(row.ids) for row in dialogue.script.rows) < 900
     assert not dialogue.open
+
+
+def test_a_run_is_as_large_as_the_machine_allows_and_as_asked_for():
+    assert size_for(parse([]), on_gpu=True) == ON_GPU
+    assert size_for(parse([]), on_gpu=False).dropout == 0
+    assert size_for(parse(["--quick"]), on_gpu=False).minutes <= 30
+    asked = size_for(parse(["--layers", "2", "--minutes", "0.5"]), on_gpu=False)
+    assert (asked.layers, asked.minutes, asked.rows) == (
+        2,
+        0.5,
+        size_for(parse([]), on_gpu=False).rows,
+    )
+    with pytest.raises(SystemExit):
+        parse(["--layers", "two"])
 
 
 def test_the_same_seed_gives_the_same_rows(vocabulary):
