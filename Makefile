@@ -43,7 +43,7 @@ format: .venv/.installed-dev ## put the code into form
 bench: $(DEMO) ## speed, as ratios measured in one run (ARGS="--model FILE")
 	@$(PY) -m benchmarks.speed $(ARGS)
 
-eval: $(DEMO) ## behaviour: when it speaks, when it is silent, what it says (ARGS="--model FILE")
+eval: $(DEMO) ## behaviour: when it speaks, when it is silent, what it says (ARGS="--model FILE --full")
 	@$(PY) -m benchmarks.behaviour benchmarks/scenarios/*.json \
 		$(if $(wildcard ../shared/data),--real 300) $(ARGS)
 

@@ -2,6 +2,7 @@
 
 scenario: what is said and expected · player: the engine on a virtual clock · judge: what one reply
 is · metrics: what is counted · score: rates, intervals, the one number · controls: policies
-without a model · variants, real: scenarios made at run time · table, html: the report ·
-generate, wording, facts: how the scenario files were made.
+without a model · variants, real, sessions: scenarios made at run time · families: rates by
+family and by corpus · table, html: the report · generate, wording, facts: how the scenario files
+were made.
 """

@@ -3,7 +3,7 @@
     python -m benchmarks.behaviour benchmarks/scenarios/*.json --html report.html
 
 Plays every scenario through the real engine on a virtual clock. Greedy, unless --seed is given.
-With --full the scenarios are played again: sampled with three seeds, and in sessions of 20 minutes.
+With --full the scenarios are played again: sampled with three seeds, and in long sessions.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from benchmarks.behaviour.player import play, sampling_for
 from benchmarks.behaviour.real import real_scenarios
 from benchmarks.behaviour.scenario import Scenario, read_files
 from benchmarks.behaviour.score import Rate, rates
-from benchmarks.behaviour.sessions import joined, parted
+from benchmarks.behaviour.sessions import joined, minutes, parted
 from benchmarks.behaviour.table import as_json, lines, result_of
 from benchmarks.behaviour.transcript import Transcript
 from benchmarks.behaviour.variants import variants
-from benchmarks.report import write_json
+from benchmarks.report import check_writable, write_json, write_text
 from duplex_local.config import DEFAULT_MODEL, EngineConfig
-from duplex_local.errors import ConfigError, exit_with_one_line
+from duplex_local.errors import exit_with_one_line
 from duplex_local.llama_backend import LlamaBackend
 from duplex_local.tokenizer import Tokenizer
 
@@ -109,19 +109,34 @@ class _Runs:
         """The same scenarios at 0.8/0.8, once a seed."""
         for seed in SEEDS:
             if not self.is_cut_short:
-                name = f"sampled, seed {seed}"
-                yield name, rates(self.play(scenarios, seed, name))
+                played = self.play(scenarios, seed, _how(seed))
+                if played:
+                    yield f"{_how(seed)}{_part(played, scenarios)}", rates(played)
 
     def long(self, scenarios: Sequence[Scenario]) -> Iterator[tuple[str, dict[str, Rate]]]:
-        """The same scenarios, shuffled, in conversations of 20 minutes."""
+        """The same scenarios, shuffled, in conversations of 20 minutes or more."""
         if self.is_cut_short:
             return
         shuffled = random.Random(0).sample(scenarios, len(scenarios))
         sessions = joined(shuffled)
         parts = {session.id: found for session, found in sessions}
         played = self.play([session for session, _ in sessions], self._options.seed, "sessions")
-        name = f"{len(sessions)} sessions of 20 minutes"
-        yield name, rates([t for whole in played for t in parted(whole, parts[whole.scenario.id])])
+        if played:
+            plural = "s" if len(sessions) > 1 else ""
+            name = (
+                f"{len(sessions)} session{plural}, up to {minutes([s for s, _ in sessions])} min, "
+                f"{_how(self._options.seed)}{_part(played, sessions)}"
+            )
+            yield name, rates([t for w in played for t in parted(w, parts[w.scenario.id])])
+
+
+def _how(seed: int | None) -> str:
+    return "greedy" if seed is None else f"sampled, seed {seed}"
+
+
+def _part(played: Sequence[object], asked: Sequence[object]) -> str:
+    """What a run that was cut short says of itself."""
+    return "" if len(played) == len(asked) else f", {len(played)} of {len(asked)} done"
 
 
 def _check(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
@@ -131,15 +146,10 @@ def _check(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None
         parser.error("--break-in-after takes a number from 1 up")
     if options.seed is not None and not 0 <= options.seed < 2**32 - 1:
         parser.error("--seed takes a number from 0 to 4294967294")
-
-
-def _write_html(path: Path | None, text: str) -> None:
-    if path is None:
-        return
-    try:
-        path.write_text(text, "utf-8")
-    except OSError as error:
-        raise ConfigError(f"--html {path} cannot be written ({error.strerror}).") from error
+    if options.html is not None and str(options.html) == options.json:
+        parser.error("--html and --json name the same file")
+    check_writable("--html", options.html)
+    check_writable("--json", options.json)
 
 
 @exit_with_one_line
@@ -156,19 +166,20 @@ def main(argv: list[str] | None = None) -> int:
     if options.full:
         written = [scenario for scenario in scenarios if not scenario.variant]
         others = dict([*runs.sampled(written), *runs.long(written)])
-    result = result_of(transcripts, others, with_controls=not options.no_controls)
+    how = _how(options.seed)
+    result = result_of(transcripts, others, how=how, with_controls=not options.no_controls)
     n_slices = sum(len(t.slices) for t in transcripts)
     sha256 = hashlib.sha256(options.model.read_bytes()).hexdigest()
-    how = "greedy" if options.seed is None else f"sampled, seed {options.seed}"
     footer = (
         f"{len(transcripts)} of {len(scenarios)} scenarios, {n_slices} slices, {seconds:.0f} s; "
         f"{options.model.name} sha256 {sha256[:16]}, {how}"
     )
     print("\n".join([*lines(result), "", footer]))
-    _write_html(options.html, page(result, footer))
     model = {"name": options.model.name, "sha256": sha256, "seed": options.seed}
     run = {"model": model, "seconds": seconds, "is_complete": not runs.is_cut_short}
     write_json({**as_json(result), **run}, options.json)
+    if options.html is not None:
+        write_text("--html", options.html, page(result, footer))
     return 130 if runs.is_cut_short else 0
 
 

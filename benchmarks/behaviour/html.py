@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
+from benchmarks.behaviour.families import FATES
 from benchmarks.behaviour.judge import is_takeover
 from benchmarks.behaviour.outcome import slice_passes
 from benchmarks.behaviour.scenario import Expect
 from benchmarks.behaviour.score import LESS_IS_BETTER, Rate, score, timing_score
-from benchmarks.behaviour.table import MEANING, TARGET, Result
+from benchmarks.behaviour.table import MEANING, TARGET, Result, shared_parts, shared_score
 from benchmarks.behaviour.transcript import Transcript
 
 __all__ = ["page", "takeover_places"]
@@ -46,8 +47,12 @@ def page(result: Result, footer: str) -> str:
         f"<span class=note>{escape(footer)}</span></p>",
         "<h2>Metrics</h2>",
         *_metrics(result.rates),
+        "<h2>By family</h2>",
+        *_grouped("family", result.families),
+        *_real(result),
         "<h2>Takeovers and answers, beside policies that know no language</h2>",
         *_bars(result),
+        *_scores(result),
         "<h2>Where in a request the model takes over</h2>",
         *_places(result.transcripts),
         "<h2>Transcripts of failures</h2>",
@@ -88,11 +93,48 @@ def _bars(result: Result) -> Iterator[str]:
         for row, (name, found) in enumerate(rows):
             yield _bar(name, found[metric], 22 * row)
         yield "</svg>"
-    yield "<table><tr><th><th class=n>SCORE<th class=n>timing alone"
-    for name, found in (rows[0], *result.others.items(), *rows[1:]):
-        values = score(found), timing_score(found)
-        yield f"<tr><td>{name}" + "".join(f"<td class=n>{value:.3f}" for value in values)
+
+
+def _scores(result: Result) -> Iterator[str]:
+    """SCORE, and where there are further runs, the one they can be compared by."""
+    runs = {"model": result.rates, **result.others, **result.controls}
+    shared = "<th class=n>of shared parts" if result.others else ""
+    yield f"<table><tr><th><th class=n>SCORE{shared}<th class=n>timing alone"
+    for name, found in runs.items():
+        cells = ["–" if name in result.others else f"{score(found):.3f}"]
+        if result.others:
+            is_control = name in result.controls
+            cells.append("–" if is_control else f"{shared_score(result, found):.3f}")
+        cells.append(f"{timing_score(found):.3f}")
+        yield f"<tr><td>{escape(name)}" + "".join(f"<td class=n>{cell}" for cell in cells)
     yield "</table>"
+    if result.others:
+        yield f"<p class=note>Shared parts: {', '.join(shared_parts(result))}.</p>"
+
+
+def _grouped(head: str, table: Mapping[str, Mapping[str, Rate]]) -> Iterator[str]:
+    """One row a group, with value, number of trials and interval of each of its rates."""
+    names = next(iter(table.values()), {})
+    heads = "".join(f"<th class=n>{escape(name)} %<th class=n>n<th>95 % interval" for name in names)
+    yield f"<table><tr><th>{head}{heads}"
+    for group, rates in table.items():
+        yield f"<tr><td>{escape(group)}" + "".join(_rate_cells(rates[name]) for name in names)
+    yield "</table>"
+
+
+def _rate_cells(rate: Rate) -> str:
+    if rate.value is None:
+        return "<td class=n>–<td class=n>0<td>"
+    value, low, high = rate.percent
+    return f"<td class=n>{value:.1f}<td class=n>{rate.n}<td>{low:.1f} – {high:.1f}"
+
+
+def _real(result: Result) -> Iterator[str]:
+    if result.corpora:
+        yield "<h2>Real utterances</h2>"
+        yield from _grouped("corpus", result.corpora)
+        meanings = "; ".join(f"{name}: {meaning}" for name, meaning in FATES.items())
+        yield f"<p class=note>{escape(meanings)}.</p>"
 
 
 def _bar(name: str, rate: Rate, y: int) -> str:

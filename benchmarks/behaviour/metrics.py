@@ -1,7 +1,9 @@
 """What is counted. Each metric is a function from one transcript to its trials.
 
 A trial is True when the thing the metric counts happened (a takeover, an answer, a leak).
-Metrics look at the structure of a scenario, not at the name of its family; only CORR needs it.
+Metrics look at the structure of a scenario, not at the name of its family, but for one: CORR
+counts only in families with "correct" in their name (`self-correction`). A request that corrects
+itself looks like any other, so a file of your own must name its family so to have CORR.
 """
 
 from __future__ import annotations

@@ -17,8 +17,10 @@ from benchmarks.behaviour.scenario import Expect, Scenario, Slice
 from benchmarks.behaviour.variants import cannot_end
 from duplex_local.errors import ConfigError
 
-__all__ = ["real_scenarios"]
+__all__ = ["CORPORA", "corpus_of", "real_scenarios"]
 
+FAMILY = "real"
+CORPORA = ("clinc150", "disfl-qa")
 MAX_WORDS = 24
 PAUSE_SHARE = 0.4
 # Silence is a fair reply to these.
@@ -46,17 +48,38 @@ def _utterances(data: Path) -> Iterator[tuple[str, str]]:
 
 
 def real_scenarios(data: Path, n: int, seed: int = 0) -> list[Scenario]:
-    """`n` scenarios, half from each corpus, of the family `real`."""
+    """`n` scenarios of FAMILY, from both corpora as evenly as they allow.
+
+    Raises:
+        ConfigError: when the corpora cannot be read, or have fewer than `n`.
+    """
     rng = random.Random(seed)
-    by_source: dict[str, list[str]] = {}
+    by_source: dict[str, list[str]] = {name: [] for name in CORPORA}
     for source, text in _utterances(data):
         if 2 < len(text.split()) <= MAX_WORDS and not cannot_end(text):
-            by_source.setdefault(source, []).append(text.strip())
+            by_source[source].append(text.strip())
+    n_found = sum(map(len, by_source.values()))
+    if n > n_found:
+        raise ConfigError(f"--real {n} is too many: {data} has {n_found} fit utterances.")
     scenarios = []
-    for source, texts in by_source.items():
-        for number, text in enumerate(rng.sample(texts, min(len(texts), n // 2))):
+    n_each = _shares(n, [len(texts) for texts in by_source.values()])
+    for (source, texts), n_taken in zip(by_source.items(), n_each, strict=True):
+        for number, text in enumerate(rng.sample(texts, n_taken)):
             scenarios.append(_scenario(f"real-{source}-{number:03}", text, rng))
     return scenarios
+
+
+def _shares(n: int, sizes: list[int]) -> list[int]:
+    """How many to take of each of two corpora: half, and more where the other has too few."""
+    first = max(min((n + 1) // 2, sizes[0]), n - sizes[1])
+    return [first, n - first]
+
+
+def corpus_of(scenario: Scenario) -> str:
+    """The corpus a scenario was made from; empty for one that was written."""
+    if scenario.family != FAMILY:
+        return ""
+    return next((name for name in CORPORA if scenario.id.startswith(f"real-{name}-")), "")
 
 
 def _scenario(name: str, text: str, rng: random.Random) -> Scenario:
@@ -69,4 +92,4 @@ def _scenario(name: str, text: str, rng: random.Random) -> Scenario:
         slices.append(Slice(piece, expect if rest else Expect.GO))
         if rest and expect is Expect.HOLD and rng.random() < PAUSE_SHARE:
             slices.append(Slice("", Expect.HOLD))
-    return Scenario(name, "real", (*slices, Slice("", Expect.FREE)))
+    return Scenario(name, FAMILY, (*slices, Slice("", Expect.FREE)))

@@ -5,7 +5,9 @@
         {"user": "", "expect": "hold"},
         {"user": "planet mars please", "expect": "go", "must": ["red|iron"], "within": 6}]}]}
 
-Unknown keys are refused: a misspelt `must` would otherwise check nothing.
+Unknown keys are refused: a misspelt `must` would otherwise check nothing. A family is a name of
+your own; the report groups by it. One thing hangs on it: in a family with "correct" in its name
+(`self-correction`), `go` slices with `must` are counted in CORR.
 """
 
 from __future__ import annotations
@@ -123,6 +125,8 @@ def _read(path: Path) -> list[Scenario]:
     place.check_keys(content, ("scenarios",), "")
     if not isinstance(content.get("scenarios"), list):
         raise place.wrong("scenarios", "must be a list of scenarios")
+    if not content["scenarios"]:
+        raise place.wrong("scenarios", "is empty; there is nothing to play")
     return [scenario_from(raw, str(path), n) for n, raw in enumerate(content["scenarios"], 1)]
 
 

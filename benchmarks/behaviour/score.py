@@ -15,6 +15,7 @@ __all__ = [
     "Robust",
     "harmonic",
     "parts",
+    "rate_of",
     "rates",
     "robust",
     "score",
@@ -74,7 +75,8 @@ def wilson(n_true: int, n: int) -> Rate:
     return Rate(p, n, max(0.0, middle - half), min(1.0, middle + half))
 
 
-def _rate(trials: Iterable[bool]) -> Rate:
+def rate_of(trials: Iterable[bool]) -> Rate:
+    """The share of the trials that are True."""
     happened = list(trials)
     return wilson(sum(happened), len(happened))
 
@@ -82,7 +84,7 @@ def _rate(trials: Iterable[bool]) -> Rate:
 def rates(transcripts: Sequence[Transcript]) -> dict[str, Rate]:
     """Every metric of the table over scenarios as written; ROBUST beside its variants."""
     written = [t for t in transcripts if not t.scenario.variant]
-    found = {m.name: _rate(trial for t in written for trial in m.trials(t)) for m in METRICS}
+    found = {m.name: rate_of(trial for t in written for trial in m.trials(t)) for m in METRICS}
     changes = [change.worst for change in robust(transcripts)]
     found["ROBUST"] = max(changes, key=lambda worst: worst.value or 0.0, default=wilson(0, 0))
     return found
@@ -112,7 +114,7 @@ def _both(
 ) -> tuple[Rate, Rate]:
     before = [trial != negate for a, _ in pairs for trial in trials(a)]
     after = [trial != negate for _, b in pairs for trial in trials(b)]
-    return _rate(before), _rate(after)
+    return rate_of(before), rate_of(after)
 
 
 def _rise(before: Rate, after: Rate) -> Rate:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from benchmarks.behaviour.scenario import Expect, Scenario, Slice
 from benchmarks.behaviour.transcript import Transcript
+from duplex_local.config import SessionConfig
 
-__all__ = ["N_SLICES", "joined", "parted"]
+__all__ = ["N_SLICES", "joined", "minutes", "parted"]
 
 N_SLICES = 600  # 20 minutes of slices of 2 seconds
 REST = (Slice("", Expect.FREE),) * 16  # between two scenarios, for an answer to end
@@ -37,3 +39,9 @@ def parted(transcript: Transcript, parts: Sequence[Scenario]) -> Iterator[Transc
         end = start + len(part.slices)
         yield Transcript(part, transcript.replies[start:end], transcript.max_tokens)
         start = end + len(REST)
+
+
+def minutes(sessions: Sequence[Scenario]) -> int:
+    """How long the longest session is, in minutes begun."""
+    n_slices = max((len(session.slices) for session in sessions), default=0)
+    return math.ceil(n_slices * SessionConfig().slice_s / 60)

@@ -11,6 +11,7 @@ import pytest
 from benchmarks.behaviour.__main__ import main
 from benchmarks.behaviour.player import play, sampling_for
 from benchmarks.behaviour.scenario import Scenario, read_files, scenario_from
+from benchmarks.report import check_writable
 from duplex_local.backend import ScriptedBackend
 from duplex_local.config import EngineConfig
 from duplex_local.llama_backend import LlamaBackend
@@ -124,6 +125,7 @@ SLICE = {"user": "a", "expect": "go"}
         ([], "must be an object"),
         ({"scenario": []}, "field scenario: is unknown"),
         ({"scenarios": {}}, "field scenarios: must be a list"),
+        ({"scenarios": []}, "field scenarios: is empty"),
         ({"scenarios": [{"id": "x", "family": "f"}]}, "scenario x, field slices"),
         ({"scenarios": [{"family": "f", "slices": [SLICE]}]}, "scenario number 1, field id"),
         ({"scenarios": [{"id": "x", "slices": [SLICE]}]}, "scenario x, field family: is missing"),
@@ -181,6 +183,58 @@ def test_the_command(tmp_path: Path, tiny_gguf: Path, capsys: pytest.CaptureFixt
     assert report.read_text("utf-8").startswith("<!doctype html>")
     assert main([str(path), "--model", "none.gguf"]) == 1
     assert "none.gguf" in capsys.readouterr().err
+
+
+def never(*_: Any) -> Any:
+    raise AssertionError("a scenario was played")
+
+
+@pytest.mark.parametrize("option", ["--json", "--html"])
+@pytest.mark.parametrize("name", ["", "none/r", "a.json/r", "n" * 300])
+def test_a_report_that_cannot_be_written_is_found_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any, option: str, name: str
+) -> None:
+    path = write(
+        tmp_path / "a.json", {"scenarios": [{"id": "x", "family": "f", "slices": [SLICE]}]}
+    )
+    monkeypatch.setattr("benchmarks.behaviour.__main__.play", never)
+    assert main([str(path), option, str(tmp_path / name)]) == 1
+    assert f"{option} {tmp_path / name} cannot be written" in capsys.readouterr().err
+    assert [found.name for found in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_looking_whether_a_file_can_be_written_changes_nothing(tmp_path: Path) -> None:
+    old, link = tmp_path / "old", tmp_path / "link"
+    old.write_text("kept")
+    link.symlink_to(tmp_path / "to be made")
+    for target in (old, link, tmp_path / "new", "-", None):
+        check_writable("--html", target)
+    assert old.read_text() == "kept" and {*tmp_path.iterdir()} == {old, link}
+
+
+def test_one_file_for_both_reports_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        main([str(tmp_path / "a.json"), "--json", "r", "--html", "r"])
+
+
+def test_the_json_is_safe_when_the_html_fails(
+    tmp_path: Path, tiny_gguf: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    path = write(
+        tmp_path / "a.json", {"scenarios": [{"id": "x", "family": "f", "slices": [SLICE]}]}
+    )
+    full = tmp_path / "full"
+
+    def taken(*arguments: Any) -> Any:
+        full.mkdir()  # during the run, so that no check before it could know
+        yield from play(*arguments)
+
+    monkeypatch.setattr("benchmarks.behaviour.__main__.play", taken)
+    data = tmp_path / "r.json"
+    arguments = [str(path), "--model", str(tiny_gguf), "--json", str(data), "--html", str(full)]
+    assert main([*arguments, "--variants", "0"]) == 1
+    assert "--html" in capsys.readouterr().err
+    assert json.loads(data.read_text("utf-8"))["is_complete"]
 
 
 def test_ctrl_c_reports_what_is_done(

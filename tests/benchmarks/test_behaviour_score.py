@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from benchmarks.behaviour import generate
 from benchmarks.behaviour.controls import CONTROLS, play_control
+from benchmarks.behaviour.families import fate
 from benchmarks.behaviour.html import page, takeover_places
-from benchmarks.behaviour.real import real_scenarios
+from benchmarks.behaviour.real import corpus_of, real_scenarios
 from benchmarks.behaviour.scenario import Expect, Scenario, read_files
 from benchmarks.behaviour.score import (
     Rate,
@@ -23,6 +25,7 @@ from benchmarks.behaviour.score import (
     wilson,
 )
 from benchmarks.behaviour.table import as_json, lines, result_of
+from benchmarks.behaviour.transcript import Transcript
 from benchmarks.behaviour.variants import VARIANTS, cannot_end, variants
 from duplex_local.errors import ConfigError
 from tests.benchmarks.behaviour_world import played
@@ -153,20 +156,83 @@ def test_real_utterances_hold_only_where_nothing_can_end(tmp_path: Path) -> None
     (tmp_path / "clinc150/utterances.json").write_text(json.dumps({"val": texts}))
     (tmp_path / "disfl-qa/dev.json").write_text(json.dumps([["", "who no wait what is iron"]]))
     made = real_scenarios(tmp_path, 8)
-    assert made == real_scenarios(tmp_path, 8) and len(made) == 5
+    assert made == real_scenarios(tmp_path, 8)
+    assert Counter(map(corpus_of, made)) == {"clinc150": 7, "disfl-qa": 1}
     for scenario in made:
         assert [p.expect for p in scenario.slices].count(Expect.GO) == 1
         for part in scenario.slices:
             if part.user and part.expect is Expect.HOLD:
                 assert part.user.split()[-1] in {"the", "and", "about", "who", "is"}
+    assert [corpus_of(scenario) for scenario in real_scenarios(tmp_path, 1)] == ["clinc150"]
+    with pytest.raises(ConfigError, match="has 10 fit"):
+        real_scenarios(tmp_path, 11)
     with pytest.raises(ConfigError, match="--data"):
         real_scenarios(tmp_path / "none", 8)
+
+
+@pytest.mark.parametrize(("n", "shares"), [(5, (3, 2)), (6, (3, 3)), (0, (0, 0))])
+def test_real_utterances_come_evenly(tmp_path: Path, n: int, shares: tuple[int, int]) -> None:
+    for name, content in (
+        ("clinc150/utterances", {"val": [["what is the news", "news"]] * 9}),
+        ("disfl-qa/dev", [["", "who made the moon"]] * 9),
+    ):
+        path = tmp_path / f"{name}.json"
+        path.parent.mkdir()
+        path.write_text(json.dumps(content))
+    found = Counter(map(corpus_of, real_scenarios(tmp_path, n)))
+    assert (found["clinc150"], found["disfl-qa"]) == shares
+
+
+def real(name: str, *replies: str) -> Transcript:
+    expects = ("free", "hold", "go", "free")
+    rows = zip("abc ", expects, replies, strict=True)
+    return played(*rows, family="real", name=name)
+
+
+@pytest.mark.parametrize(
+    ("replies", "befell"),
+    [
+        (("", "", "Mars", ""), "answered"),
+        (("", "", "", "Mars"), "answered"),
+        (("Mars", " is red", " and far", ""), "answered"),
+        (("Mars", "", "", ""), "answered early"),
+        (("Mars", " is red", "", ""), "answered early"),
+        (("", "Mars", "", ""), "cut in"),
+        (("Okay.", "", "", ""), "mute"),
+    ],
+)
+def test_what_becomes_of_a_real_utterance(replies: tuple[str, ...], befell: str) -> None:
+    assert fate(real("real-clinc150-000", *replies)) == befell
+
+
+def test_real_utterances_and_families_have_lines_of_their_own() -> None:
+    transcripts = [
+        real("real-clinc150-000", "", "", "Mars", ""),
+        real("real-clinc150-001", "Mars", " is red", "", ""),
+        real("real-disfl-qa-000", "", "", "", ""),
+        played(("mars", "go", "Mars", {"must": ["red"]}), family="<social>"),
+    ]
+    result = result_of(transcripts, {}, how="greedy", with_controls=False)
+    shown = "\n".join(lines(result))
+    assert (
+        "real utterances, clinc150: GO@1 50.0 % (n 2, 9.5 - 90.5), answered early 50.0 %, "
+        "cut in 0.0 %, mute 0.0 %; HOLD-TOR 50.0 % (n 2, 9.5 - 90.5)"
+    ) in shown
+    assert "real utterances, disfl-qa: GO@1 0.0 % (n 1, " in shown and "mute 100.0 %" in shown
+    data = as_json(result)
+    assert data["families"]["real"]["GO@1"]["n"] == 3
+    assert data["families"]["<social>"]["ANSWER"]["value"] == 0.0
+    assert data["real"]["clinc150"]["answered early"]["value"] == 0.5
+    text = page(result, "")
+    assert "By family" in text and "&lt;social&gt;<td" in text and "<td>disfl-qa<td" in text
+    alone = result_of(transcripts[3:], {}, how="greedy", with_controls=False)
+    assert "real utterances" not in "".join(lines(alone)) and "disfl" not in page(alone, "")
 
 
 def test_the_report_is_one_page_without_requests() -> None:
     bad = played(("<b>so", "hold", "Mars"), ("mars", "go", ""), ("", "free", ""))
     good = played(("so", "hold", ""), ("mars", "go", "Mars"), name="t")
-    result = result_of([bad, good], {}, with_controls=True)
+    result = result_of([bad, good], {}, how="greedy", with_controls=True)
     text = page(result, "a & b")
     assert "http" not in text and "<script" not in text and "&lt;b&gt;so" in text
     assert takeover_places([bad, good]) == {"in the first slice": 1, "as it ends": 1}
