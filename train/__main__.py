@@ -6,8 +6,12 @@ import argparse
 import json
 import random
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
+
+from duplex_local.errors import ConfigError, exit_with_one_line
 
 REAL_DATA = "https://github.com/clinc/oos-eval and github.com/google-research-datasets/Disfl-QA"
 
@@ -31,12 +35,22 @@ ON_GPU = Size(minutes=4.2, rows=48, length=1024, layers=7, dropout=0.1)
 ON_CPU = Size(minutes=150, rows=6, length=512, layers=5)
 QUICK = Size(minutes=24, rows=6, length=512, layers=4)
 
-SIZES = {
-    "minutes": "training time",
-    "rows": "rows in a batch",
-    "length": "tokens in a row",
-    "layers": "layers of the model",
+SIZES = {  # what it is, and the least that works
+    "minutes": ("training time", 0.1),
+    "rows": ("rows in a batch", 1),
+    "length": ("tokens in a row", 256),
+    "layers": ("layers of the model", 1),
 }
+
+
+def _at_least(lowest: float, kind: type) -> Callable[[str], float]:
+    def number(text: str) -> float:
+        value: float = kind(text)
+        if value < lowest:
+            raise argparse.ArgumentTypeError(f"{text} is less than {lowest:g}")
+        return value
+
+    return number
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -45,12 +59,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("models/demo"))
     parser.add_argument("--work", type=Path, default=Path("runs/train"), help="state of the run")
     parser.add_argument("--seed", type=int, default=0)
-    for name, text in SIZES.items():
-        on_gpu, on_cpu = getattr(ON_GPU, name), getattr(ON_CPU, name)
+    for name, (text, lowest) in SIZES.items():
+        gpu, cpu, quick = (getattr(size, name) for size in (ON_GPU, ON_CPU, QUICK))
         parser.add_argument(
             f"--{name}",
-            type=type(on_gpu),
-            help=f"{text} (on a GPU {on_gpu:g}, else {on_cpu:g})",
+            type=_at_least(lowest, type(gpu)),
+            help=f"{text} (on a GPU {gpu:g}, else {cpu:g}, with --quick {quick:g})",
         )
     parser.add_argument("--rate", type=float, default=3e-3, help="highest learning rate")
     parser.add_argument("--quick", action="store_true", help="half an hour on two CPU cores")
@@ -59,26 +73,39 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--half", action="store_true", help="train on half of the wordings, judge by the other half"
     )
     parser.add_argument("--evaluate", action="store_true", help="only evaluate what is in --out")
-    parser.add_argument("--n", type=int, help="conversations per family share in the evaluation")
-    return parser.parse_args(arguments)
+    parser.add_argument(
+        "--n", type=_at_least(1, int), default=30, metavar="N",
+        help="conversations per family share in the evaluation (30)",
+    )  # fmt: skip
+    options = parser.parse_args(arguments)
+    if options.data is not None and (lacking := missing_data(options.data)):
+        parser.error(f"--data {options.data} has no {lacking}; it comes from {REAL_DATA}")
+    return options
 
 
+def missing_data(data: Path) -> str:
+    """The first file of the real utterances that is not in the folder; empty: all are there."""
+    files = ("clinc150/utterances.json", "disfl-qa/train.json", "disfl-qa/dev.json")
+    return next((name for name in files if not (data / name).is_file()), "")
+
+
+@exit_with_one_line
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
-    try:
-        import torch  # noqa: F401
-    except ImportError:
-        print("Training needs torch. Install it: pip install -e '.[train]'", file=sys.stderr)
-        return 1
+    if find_spec("torch") is None:
+        raise ConfigError("Training needs torch. Install it: pip install -e '.[train]'.")
     if options.data is None:
         print(f"No --data: real utterances are left out. They come from {REAL_DATA}.")
-    elif not (options.data / "clinc150").is_dir():
-        print(f"{options.data} has no folder clinc150.", file=sys.stderr)
-        return 1
-    options.work.mkdir(parents=True, exist_ok=True)
-    if not options.evaluate:
-        make(options)
-    judge(options)
+    try:
+        options.work.mkdir(parents=True, exist_ok=True)
+        if not options.evaluate:
+            make(options)
+        judge(options)
+    except OSError as error:
+        raise ConfigError(
+            f"Cannot use {error.filename}: {error.strerror}. Choose other folders with --work and "
+            "--out."
+        ) from None
     return 0
 
 
@@ -97,6 +124,8 @@ def make(options: argparse.Namespace) -> None:
     from train.vocabulary import write_vocabulary
 
     vocabulary = options.work / "vocabulary"
+    if options.resume and not (options.work / "state.pt").is_file():
+        raise ConfigError(f"There is no run to resume in {options.work}. Leave --resume out.")
     if not (options.resume and vocabulary.is_dir()):
         write_vocabulary(vocabulary, options.data, options.seed)
     size = size_for(options, on_gpu=find_device().type == "cuda")
@@ -151,13 +180,13 @@ def judge(options: argparse.Namespace) -> None:
         rng = random.Random(options.seed + 5)
         speaker = Speaker(load(held_out), rng, load_words(options.data))
         real = load_real(options.data, speaker, held_out is not False)
-        rates, seats = evaluate.evaluate(model, tokenizer, speaker, real, options.n or 30)
+        rates, seats = evaluate.evaluate(model, tokenizer, speaker, real, options.n)
         print(f"\n{side}\n{evaluate.report(rates)}")
         figures[side] = rates
         wrong = options.work / f"wrong-{side.replace(' ', '-')}.txt"
         wrong.write_text(evaluate.transcripts(seats, rng, 120) + "\n")
     path.write_text(json.dumps(figures, indent=2) + "\n")
-    if all(name in figures for name in NUMBERS):
+    if figures.keys() >= set(NUMBERS):
         write_card(options.out, figures, options.data is not None)
     else:
         print(f"No model card: {path} does not tell how the model was trained.", file=sys.stderr)

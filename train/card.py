@@ -107,7 +107,7 @@ def write_card(out: Path, figures: dict, real: bool) -> None:
     sides = [side for side in ("trained wordings", "held-out wordings") if side in figures]
     kinds = ", ".join(f"{n} {PLURAL.get(kind, kind + 's')}" for kind, n in counts.items())
     card = CARD.format(
-        **{name: figures[name] for name in NUMBERS},
+        **{name: figures[name] for name in NUMBERS if name != "half"},
         wordings=", half of the wordings left out" if figures["half"] else "",
         n_topics=len(topics()),
         kinds=fill(kinds, 96),
@@ -122,7 +122,7 @@ def write_card(out: Path, figures: dict, real: bool) -> None:
 
 
 NUMBERS = ("parameters", "size_bytes", "vocab_size", "layers", "positions", "tokens", "steps",
-           "validation_loss", "minutes", "device")  # fmt: skip
+           "validation_loss", "minutes", "device", "half")  # fmt: skip
 
 
 def _rows(figures: dict, sides: list[str]) -> Iterator[str]:

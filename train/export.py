@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load, save
 
+from duplex_local.errors import ConfigError
 from train.knowledge import topics
 from train.model import MiniCPM, ModelConfig
 
@@ -64,7 +65,13 @@ def _replace(path: Path, data: bytes) -> None:
 
 
 def read_checkpoint(folder: Path) -> MiniCPM:
-    """The model of a folder that `write_checkpoint` wrote, in float32."""
+    """The model of a folder that `write_checkpoint` wrote, in float32.
+
+    Raises:
+        ConfigError: when there is none.
+    """
+    if not (folder / "model.safetensors").is_file():
+        raise ConfigError(f"There is no model in {folder}. Train one, or give another --out.")
     found = json.loads((folder / "config.json").read_text("utf-8"))
     sizes = {field.name: found[field.name] for field in fields(ModelConfig)}
     model = MiniCPM(ModelConfig(**sizes))

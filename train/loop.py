@@ -1,4 +1,4 @@
-"""The training loop: AdamW, a warm-up, a constant rate and a linear fall (WSD), by the clock."""
+"""The training loop: a warm-up, a constant rate and a linear fall (WSD), all by the clock."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from tqdm import tqdm
 
+from duplex_local.errors import ConfigError
 from train.model import MiniCPM, ModelConfig
 from train.optimizer import build
 from train.packing import Generator, pack
@@ -45,6 +46,9 @@ class LoopConfig:
     @property
     def save_every_s(self) -> float:
         return min(120.0, max(20.0, self.minutes * 6))
+
+
+Weights = dict[str, torch.Tensor]
 
 
 class Rows(IterableDataset):
@@ -152,8 +156,11 @@ class Trainer:
         self.model.train()
         return float(np.mean(losses))
 
-    def save(self, path: Path, spent_s: float) -> None:
+    def save(self, path: Path, spent_s: float, best_loss: float, best: Weights) -> None:
         state = {
+            "settings": self.settings,
+            "best_loss": best_loss,
+            "best": best,
             "model": self.model.state_dict(),
             "average": self.average,
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
@@ -163,14 +170,32 @@ class Trainer:
         torch.save(state, path.with_suffix(".part"))
         os.replace(path.with_suffix(".part"), path)
 
-    def load(self, path: Path) -> float:
+    def load(self, path: Path) -> tuple[float, float, Weights]:
+        """Go on from there: seconds spent, the best loss and its weights.
+
+        Raises:
+            ConfigError: when the run was made with other settings.
+        """
         state = torch.load(path, map_location=self.device, weights_only=True)
+        now = self.settings
+        if other := [name for name in now if state.get("settings", {}).get(name) != now[name]]:
+            raise ConfigError(
+                f"The run in {path.parent} was made with another {', '.join(other)}. Resume it "
+                "with the same options, or leave --resume out."
+            )
         self.model.load_state_dict(state["model"])
         self.average = state["average"]
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.n_steps = state["n_steps"]
-        return float(state["spent_s"])
+        return float(state["spent_s"]), float(state["best_loss"]), state["best"]
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What a run that is resumed must have in common with its beginning. Time may be added."""
+        settings = {**asdict(self.config), **self.model.config.as_dict()}
+        del settings["minutes"]
+        return settings
 
 
 def keep_memory() -> None:
@@ -199,12 +224,15 @@ def train(
     model = MiniCPM(model_config)
     trainer = Trainer(model, config, device)
     state = work / "state.pt"
-    spent_s = trainer.load(state) if resume and state.is_file() else 0.0
+    spent_s, best_loss, best = 0.0, float("inf"), _copy(model)
+    if resume:
+        spent_s, best_loss, best = trainer.load(state)
+    else:
+        state.unlink(missing_ok=True)
     batches = _batches(config, vocabulary, data, trainer.n_steps, device)
     validation = _validation(config, vocabulary, data, config.held_out)
     unseen = [] if config.held_out is None else _validation(config, vocabulary, data, True)
     trainer.warm_up(validation)
-    best, best_loss = _copy(model), float("inf")
     total_s, saved_s = config.minutes * 60, spent_s
     started = time.monotonic() - spent_s
     bar = tqdm(total=round(total_s), unit="s", mininterval=15, initial=round(spent_s))
@@ -227,7 +255,7 @@ def train(
                 if loss < best_loss:
                     best_loss, best = loss, _copy(model)
                     export(model)
-            trainer.save(state, spent_s)
+            trainer.save(state, spent_s, best_loss, best)
             mean = torch.stack(losses).mean().item() if losses else mean
             losses.clear()
             n_tokens = trainer.n_steps * config.rows * config.length / 1e6
@@ -280,5 +308,5 @@ def _batches(
     return iter(loader)
 
 
-def _copy(model: MiniCPM) -> dict[str, torch.Tensor]:
+def _copy(model: MiniCPM) -> Weights:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
