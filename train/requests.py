@@ -19,7 +19,7 @@ from train.strangers import Strangers
 from train.utterance import Utterance
 from train.wording import Form, Wording
 
-__all__ = ["Speaker"]
+__all__ = ["Speaker", "sure_kinds"]
 
 KINDS = {
     "animal": "an animal",
@@ -34,7 +34,38 @@ KINDS = {
     "space": "something in space",
 }
 CLAUSES = 0.12  # of the requests for a topic, those of two clauses
-PLURALS = {"animal": "animals", "plant": "plants", "food": "food"}
+PLURALS = {
+    "animal": "animals",
+    "food": "food",
+    "city": "cities",
+    "country": "countries",
+    "instrument": "instruments",
+    "invention": "inventions",
+    "person": "people",
+    "plant": "plants",
+    "sport": "sports",
+    "space": "something in space",
+}
+# Kind of topic -> kinds it surely is not. What may be both, like animals and food, is left out.
+NO_KIND = {
+    "animal": "city country instrument invention person plant sport",
+    "body": "animal city country instrument plant sport",
+    "city": "animal food instrument invention person plant sport",
+    "country": "animal food instrument invention person plant sport",
+    "food": "animal city country instrument person sport space",
+    "instrument": "animal city country food person plant sport space",
+    "invention": "animal city country food person plant",
+    "material": "animal city country person sport",
+    "nature": "animal city country invention sport",
+    "person": "animal city country food instrument invention plant sport",
+    "plant": "animal city country invention sport space",
+    "space": "city country instrument plant sport",
+    "sport": "animal city country food instrument person plant space",
+}
+# Food or not, plant or not, sport or not: people do not agree.
+NO_SURE_KIND = frozenset(
+    "Mushrooms,Honey,Salt,Water,Tea,Coffee,Hot chocolate,Lemonade,Chess,Hide and seek".split(",")
+)
 TASK_QUESTIONS = (
     "how do i", "how do you", "how can i", "how to", "how would i", "how should i",
     "what is the best way to", "teach me to", "show me how to", "help me", "i want to",
@@ -199,13 +230,14 @@ class Speaker(Strangers):
         return Request(said, Speech(text, topic, key), short=True)
 
     def is_kind(self, topic: Topic) -> Request:
+        """ "Is X a city": asked of another topic where the answer for `topic` is not sure."""
         rng = self.rng
-        kind = topic.kind if rng.random() < 0.5 and topic.kind in KINDS else rng.choice(list(KINDS))
+        if not sure_kinds(topic):
+            topic = rng.choice([topic for topic in self.topics if sure_kinds(topic)])
+        kinds = sure_kinds(topic)
+        kind = topic.kind if rng.random() < 0.5 and topic.kind in kinds else rng.choice(kinds)
         name, plural = self.mention(topic)
-        be = "are" if plural else "is"
-        noun = KINDS[kind]
-        if plural and noun.startswith("a"):
-            noun = PLURALS.get(kind, noun)
+        be, noun = ("are", PLURALS[kind]) if plural else ("is", KINDS[kind])
         text = ("Yes. " if kind == topic.kind else "No. ") + topic.opening.split(". ")[0]
         said = self.build(self.around([(be, "c"), (name, "x"), (noun, "c")]), True)
         return Request(said, Speech(text.rstrip(".") + ".", topic, "kind"), short=True)
@@ -257,3 +289,11 @@ class Speaker(Strangers):
         said = self.build([(self.rng.choice(self.wording[name]), "c")])
         said.question = said.words[0] in ASKING
         return Request(said, Speech(SOCIAL[name], None, "social"), short=True)
+
+
+def sure_kinds(topic: Topic) -> tuple[str, ...]:
+    """The kinds for which "is X a city" has a sure answer: its own, and those it cannot be."""
+    if topic.subject in NO_SURE_KIND or topic.kind not in NO_KIND:
+        return ()
+    own = (topic.kind,) if topic.kind in KINDS else ()
+    return (*own, *NO_KIND[topic.kind].split())

@@ -15,7 +15,7 @@ from train.dialogue import Dialogue
 from train.knowledge import topics
 from train.packing import IGNORED, Generator, flatten, pack
 from train.phrasing import PLACE_NOUNS
-from train.requests import Speaker
+from train.requests import KINDS, Speaker, sure_kinds
 from train.speech import MOST_TOKENS, Speech, next_chunk
 from train.strangers import UNKNOWN
 from train.utterance import dress, slices, words_of
@@ -167,6 +167,81 @@ def test_no_question_has_an_answer_and_is_refused_as_well():
         answered = {f.text for (of, _), forms in wording.questions.items() if of == kind
                     for f in forms}  # fmt: skip
         assert not answered & {*wording[section], *wording["about a topic"]}
+
+
+def test_yes_and_no_are_said_only_where_they_are_sure():
+    """One true answer for each: "are mushrooms plants" once got a yes, "is honey a food" a no."""
+    known = {topic.subject: topic for topic in topics()}
+    unsure = "Mushrooms,Honey,Salt,Water,Tea,Lemonade,Hot chocolate,Chess,falling asleep"
+    assert all(not sure_kinds(known[subject]) for subject in unsure.split(","))
+    for subject, kind in (
+        ("Salmon", "food"), ("Rice", "plant"), ("Bamboo", "food"), ("Tomato soup", "plant"),
+        ("Glass", "invention"), ("Gold", "food"), ("The telescope", "instrument"),
+        ("The piano", "invention"), ("The bicycle", "sport"), ("The eye", "food"),
+        ("The Sun", "planet"), ("Blue whales", "fish"),
+    ):  # fmt: skip
+        assert kind not in sure_kinds(known[subject]), (subject, kind)
+    for subject, kind in (("Lions", "animal"), ("Paris", "city"), ("Paris", "food")):
+        assert kind in sure_kinds(known[subject])
+    speaker = Speaker(load(None), random.Random(1))
+    for topic in topics():
+        assert set(sure_kinds(topic)) <= set(KINDS)
+        answer = speaker.is_kind(topic).answer
+        assert answer.about is topic or not sure_kinds(topic)
+
+
+def test_what_the_sentences_answer_is_not_refused():
+    wording = load(None)
+    for section, answered in (
+        ("about an animal", "how long do X live / what sound do X make"),
+        ("about a topic", "{do} X sleep / what {do} X smell like / can i eat X"),
+        ("about a place", "what is the population of X / how many people live in X / how old is X"),
+        ("about a country", "how many people live in X"),
+        ("about something in space", "are there aliens on X / did X exist before the dinosaurs"),
+    ):
+        assert not set(answered.split(" / ")) & set(wording[section]), section
+    bones = next(topic for topic in topics() if topic.subject == "Bones")
+    assert "two hundred and six" in bones.fact("count")
+
+
+def test_no_fact_stumbles_over_its_pronoun():
+    """Inside the whole answer the topic is "it" or "them"."""
+    for topic in topics():
+        for key, text in topic.facts.items():
+            if key not in ("steps", "before", "special"):
+                assert text.startswith("* ") and text.count("*") == 1, (topic.subject, text)
+
+
+def test_what_is_asked_about_a_size_is_told():
+    for topic in topics():
+        size = topic.facts.get("size", "")
+        if topic.kind == "animal":
+            assert any(word in size for word in ("kilogram", "gram", "tonnes", "weigh", "heavy"))
+        if topic.kind in ("animal", "body", "plant", "nature"):
+            assert len(size.split()) <= 23, size
+
+
+def test_wordings_of_one_predicate_are_on_one_side_of_a_quiz():
+    trained, held_out = load(False).quiz, load(True).quiz
+    for subject, asked in trained.items():
+        if not set(asked) & set(held_out[subject]):  # a short list is not split
+            ends = [
+                {tuple(text.removesuffix(" called").split()[-4:]) for text in side}
+                for side in (asked, held_out[subject])
+            ]
+            assert asked and held_out[subject] and not ends[0] & ends[1], subject
+
+
+def test_to_break_off_and_to_change_the_subject_are_on_one_side():
+    """Both begin with "never mind": where that is a request is known from the same half."""
+    for wording in (load(False), load(True)):
+        both = set(load(None)["stop"]) & set(load(None)["reset"]) & set(wording["reset"])
+        assert both and both <= set(wording["stop"])
+        speaker = Speaker(wording, random.Random(1))
+        assert all(speaker.build([(text, "i"), ("glass", "c")]).closed for text in both)
+    unfinished = set(load(None)["abandon"])
+    for name in ("stop", "wait", "reset", "side"):
+        assert not unfinished & set(load(None)[name])
 
 
 def test_what_is_strange_is_no_topic():

@@ -6,6 +6,8 @@
 `questions.txt` has its own form, explained at its top; a line of `quiz.txt` is the subject of a
 topic, a colon, and questions it is the answer to. Every second wording of a list is *held
 out* when half of them are asked for: training never sees it, the evaluation uses nothing else.
+Of a quiz every second predicate is held out, in all its wordings: "which animal has a trunk" and
+"name the animal that has a trunk" stand on the same side.
 """
 
 from __future__ import annotations
@@ -84,6 +86,33 @@ def _quiz() -> dict[str, list[str]]:
     return {subject: [part.strip() for part in asked.split(" / ")] for subject, _, asked in found}
 
 
+def _split_quiz(asked: list[str], held_out: bool | None) -> tuple[str, ...]:
+    if held_out is None or len(asked) <= SHORT:
+        return tuple(asked)
+    groups: list[tuple[set[str], list[str]]] = []
+    for text in asked:
+        keys, texts = _predicates(text), [text]
+        for group in [group for group in groups if group[0] & keys]:
+            groups.remove(group)
+            keys, texts = group[0] | keys, group[1] + texts
+        groups.append((keys, texts))
+    sides: tuple[list[str], list[str]] = ([], [])
+    for _, texts in sorted(groups, key=lambda group: -len(group[1])):  # the large ones first
+        min(sides, key=len).extend(texts)
+    return tuple(sides[held_out])
+
+
+def _predicates(text: str) -> set[str]:
+    """By what wordings of one predicate are known: their last words, after the noun as well."""
+    words = text.removesuffix(" called").split()
+    said = words[:]
+    for mark, n_nouns in (("that", 0), ("who", 0), ("which", 1), ("what", 1)):
+        if mark in words[:-1]:
+            said = words[words.index(mark) + 1 + n_nouns :] or words
+            break
+    return {" ".join(words[-4:]), " ".join(said[-4:])}
+
+
 @lru_cache(maxsize=3)
 def load(held_out: bool | None) -> Wording:
     """The training side (False), the held-out side (True) or everything (None)."""
@@ -95,7 +124,7 @@ def load(held_out: bool | None) -> Wording:
         for name, items in sections.items()
     }
     asked = {key: _split(forms, held_out) for key, forms in _questions().items()}
-    quiz = {subject: _split(asked, held_out) for subject, asked in _quiz().items()}
+    quiz = {subject: _split_quiz(asked, held_out) for subject, asked in _quiz().items()}
     return Wording(split, asked, quiz)
 
 
