@@ -49,7 +49,7 @@ eval: $(DEMO) ## behaviour: when it speaks, when it is silent, what it says (ARG
 
 demo-model: .venv/.installed ## train the bundled demo checkpoint again (ARGS=--quick)
 	@$(PY) -m pip install --quiet -e '.[train]'
-	@$(PY) -m train $(ARGS)
+	@$(PY) -m train $(if $(wildcard ../shared/data),--data ../shared/data) $(ARGS)
 
 doctor: ## what is wrong with this machine, and how to mend it
 	@$(or $(wildcard $(PY)),$(PYTHON),python3) duplex_local/doctor.py
