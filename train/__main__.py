@@ -56,7 +56,9 @@ def _at_least(lowest: float, kind: type) -> Callable[[str], float]:
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m train", description=__doc__)
     parser.add_argument("--data", type=Path, help="folder with clinc150/ and disfl-qa/")
-    parser.add_argument("--out", type=Path, default=Path("models/demo"))
+    parser.add_argument(
+        "--out", type=Path, default=Path("models/demo"), help="is replaced (models/demo)"
+    )
     parser.add_argument("--work", type=Path, default=Path("runs/train"), help="state of the run")
     parser.add_argument("--seed", type=int, default=0)
     for name, (text, lowest) in SIZES.items():
