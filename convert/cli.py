@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import sys
 import time
@@ -55,10 +56,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="QUANT",
         nargs="+",
         type=quant_name,
-        default=[DEFAULT_QUANT],
         help=f"Q4_K_M, Q8_0, BF16, … (default {DEFAULT_QUANT}); write it after CHECKPOINT",
     )
-    parser.add_argument("--out", metavar="DIR", type=Path, default=Path("models"), help="(models)")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="(models)")
     parser.add_argument("--name", help="start of the file names (the folder's or model's)")
     parser.add_argument("--keep-bf16", action="store_true", help="keep the unquantized file too")
     parser.add_argument("--json", metavar="FILE", help="write the result as JSON; - for stdout")
@@ -67,12 +67,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+# What each way of using the command has no use for.
+_CONVERTING = ("revision", "quant", "out", "name", "keep_bf16")
+_UNUSED = {"list": ("verify", "against", "json", *_CONVERTING), "verify": _CONVERTING}
+
+
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = _parser()
     options = parser.parse_args(arguments)
-    if options.checkpoint is not None and options.verify is not None:
+    given = {name for name, value in vars(options).items() if value not in (None, False)}
+    for mode, unused in _UNUSED.items():
+        if mode in given and (ignored := [name for name in unused if name in given]):
+            option = ignored[0].replace("_", "-")
+            parser.error(f"--{option} has no meaning together with --{mode}")
+    if {"checkpoint", "verify"} <= given:
         parser.error("give CHECKPOINT or --verify GGUF, not both")
-    if options.against is not None and options.verify is None:
+    if "against" in given and "verify" not in given:
         parser.error("--against needs --verify GGUF")
     return options
 
@@ -107,23 +117,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     if options.list:
         return _list(options.checkpoint)
+    out = Path("models") if options.out is None else options.out
+    if options.json not in (None, "-"):
+        _check_writable(options.json, out)
     if options.verify is not None:
         verify_command(
             options.verify,
             options.against,
             _Terminal(),
-            lambda result: _write_json(options.json, result) if options.json else None,
+            lambda result: None if options.json is None else _write_json(options.json, result),
         )
         return 0
-    quants = list(dict.fromkeys(options.quant))
-    source = options.checkpoint or DEFAULT_CHECKPOINT
-    request = Request(
-        source, quants, options.out, options.name, options.keep_bf16, options.revision
-    )
+    quants = list(dict.fromkeys(options.quant or [DEFAULT_QUANT]))
+    source = DEFAULT_CHECKPOINT if options.checkpoint is None else options.checkpoint
+    request = Request(source, quants, out, options.name, options.keep_bf16, options.revision)
     done = convert(request, _Terminal())
     print(table({file.quant: file.verify["checks"] for file in done.files}))
     print(f'Run it: make run ARGS="--model {shlex.quote(str(done.files[0].path))}"')
-    if options.json:
+    if options.json is not None:
         _write_json(options.json, _result(source, done, time.monotonic() - started_s))
     return 0
 
@@ -133,6 +144,11 @@ def _list(source: str | None) -> int:
     folder = find_folder(source) if source is not None else None
     if folder is not None:
         hparams = parse_config(read_json(folder / "config.json"))
+    elif source not in (None, DEFAULT_CHECKPOINT):
+        raise ConfigError(
+            f"The shape of {source} is not known here. Download it and give its folder, or use "
+            f"--list alone for {DEFAULT_CHECKPOINT}."
+        )
     print("\n".join(recipe_table(hparams, total_memory_bytes())))
     return 0
 
@@ -187,6 +203,30 @@ def _write_json(target: str, result: dict[str, Any]) -> None:
     try:
         Path(target).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
-        raise ConfigError(
-            f"Cannot write {target}: {error.strerror}. Choose another file with --json."
-        ) from None
+        raise _cannot_write(target, error) from None
+
+
+def _check_writable(target: str, out: Path) -> None:
+    """Before hours of work; leaves what is at `target` as it is.
+
+    Raises:
+        ConfigError: when `target` cannot be written.
+    """
+    path = Path(os.path.realpath(target))
+    made_by_us = Path(os.path.realpath(out))
+    if path.parent in (made_by_us, *made_by_us.parents) and not path.parent.exists():
+        return
+    there = path.exists()
+    if there and not path.is_file() and not path.is_dir():
+        return  # opening a pipe would wait for its reader
+    try:
+        with path.open("ab"):
+            pass
+        if not there:
+            path.unlink()
+    except OSError as error:
+        raise _cannot_write(target, error) from None
+
+
+def _cannot_write(target: str, error: OSError) -> ConfigError:
+    return ConfigError(f"Cannot write {target}: {error.strerror}. Choose another file with --json.")

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -25,11 +23,11 @@ from convert.hyperparameters import parse_config
 from convert.llama_process import LlamaProcess
 from convert.quants import BF16, estimated_bytes, known_quants, overrides
 from convert.report import ConvertedFile, report_path, write_report
-from convert.space import Need, check_room
+from convert.space import Need, check_room, remove_abandoned, staging_folder
 from convert.tensor_map import plan_tensors
 from convert.verify import Verifier
 from convert.vocabulary import read_vocabulary
-from duplex_local.errors import BackendError, ConfigError
+from duplex_local.errors import ConfigError
 
 __all__ = ["Conversion", "Reporter", "Request", "convert", "load_model"]
 
@@ -95,6 +93,7 @@ def convert(request: Request, reporter: Reporter) -> Conversion:
         BackendError: when llama.cpp fails.
     """
     directory = find_folder(request.source)
+    remove_abandoned(request.out)
     if directory is None:
         name = _checked_name(request.name or request.source.split("/")[1])
         directory, commit = _download(request, reporter)
@@ -106,7 +105,7 @@ def convert(request: Request, reporter: Reporter) -> Conversion:
             raise ConfigError(f"{request.source} is a folder here, so --revision says nothing.")
         commit = None
         model = load_model(directory, _checked_name(request.name or directory.resolve().name))
-    with _staging_folder(request.out) as staging, LlamaProcess() as llama:
+    with staging_folder(request.out) as staging, LlamaProcess() as llama:
         check_room(_needs(request, model.size_bytes))
         verifier = Verifier(directory, model)
         run = _Run(request, commit, model, verifier, llama, staging, reporter)
@@ -204,38 +203,6 @@ class _Run:
         _publish(report, report_path(final))
         self.reporter.wrote(file)
         return file
-
-
-@contextmanager
-def _staging_folder(out: Path) -> Iterator[Path]:
-    """A hidden folder in `out`, removed at the end; so is `out` if we made it and it is empty."""
-    created = [folder for folder in (out, *out.parents) if not folder.exists()]
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=".convert-", dir=out))
-    except OSError as error:
-        _remove_empty(created)
-        raise ConfigError(
-            f"Cannot write to {out}: {error.strerror}. Choose another folder with --out."
-        ) from None
-    try:
-        yield staging
-    except OSError as error:
-        raise BackendError(
-            f"Cannot write in {out}: {error.strerror}. Free some space or choose another --out."
-        ) from None
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-        _remove_empty(created)
-
-
-def _remove_empty(folders: Sequence[Path]) -> None:
-    """Remove `folders`, innermost first, as far as they are there and empty."""
-    for folder in folders:
-        try:
-            folder.rmdir()
-        except OSError:
-            return
 
 
 def _sha256(path: Path) -> str:

@@ -33,8 +33,8 @@ K_BLOCK, BLOCK = 256, 32  # columns a K-quant and any other quant need a multipl
 
 # llama.cpp makes these only with an importance matrix, or only for other kinds of model.
 _NOT_FOR_US = {
-    *("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "IQ3_XXS", "Q2_K_S"),
-    *("MXFP4_MOE", "NVFP4", "Q1_0", "Q2_0", "TQ1_0", "TQ2_0", "GUESSED"),
+    *("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "IQ3_XXS", "IQ3_XS"),
+    *("Q2_K_S", "MXFP4_MOE", "NVFP4", "Q1_0", "Q2_0", "TQ1_0", "TQ2_0", "GUESSED"),
 }
 
 
@@ -84,12 +84,14 @@ def known_quants() -> dict[str, int]:
 
 
 def estimated_bytes(quant: str, bf16_bytes: int) -> int:
-    """A size that the file will not pass, from that of the BF16 one.
+    """A size that the file will hardly pass, from that of the BF16 one.
 
-    The number in the name is bits a weight. Block scales, the tensors that a mix keeps in a larger
-    type, and those whose rows do not divide into blocks of 256 (MiniCPM's `ffn_down`) add less
-    than two.
+    A recipe's bits were measured; a tenth is for other shapes. Elsewhere the number in the name is
+    bits a weight, and block scales, the tensors that a mix keeps in a larger type, and those whose
+    rows do not divide into blocks of 256 (MiniCPM's `ffn_down`) add less than two.
     """
+    if recipe := _recipe(quant):
+        return int(bf16_bytes * recipe.bits_per_weight * 1.1 / 16)
     bits = re.search(r"\d+", quant)
     assert bits, quant
     exact = quant in ("F16", "BF16", "F32")
@@ -114,7 +116,7 @@ def overrides(quant: str, hparams: Hyperparameters) -> dict[str, int]:
 
     Empty where K-quants fit the model, or no block does, and for names without a recipe.
     """
-    recipe = next((recipe for recipe in RECIPES if recipe.name == quant), None)
+    recipe = _recipe(quant)
     if recipe is None or hparams.feed_forward_size % K_BLOCK == 0:
         return {}
     if hparams.feed_forward_size % BLOCK:
@@ -127,6 +129,10 @@ def overrides(quant: str, hparams: Hyperparameters) -> dict[str, int]:
         for layers, kind in chosen
         if layers
     }
+
+
+def _recipe(quant: str) -> Recipe | None:
+    return next((recipe for recipe in RECIPES if recipe.name == quant), None)
 
 
 def _ggml_type(name: str) -> int:

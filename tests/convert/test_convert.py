@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +21,7 @@ from convert.cli import main
 from convert.llama_process import LlamaProcess
 from convert.pipeline import Request, convert, load_model
 from convert.quants import known_quants
+from convert.space import remove_abandoned, staging_folder
 from convert.tensor import as_f32
 from convert.verify import Verifier
 from duplex_local.errors import BackendError, ModelFileError
@@ -192,6 +196,67 @@ def test_ctrl_c_leaves_nothing(label: str, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         convert(Request(str(checkpoint), ["Q8_0"], tmp_path / "a" / "b"), Interrupting(label))
     assert not (tmp_path / "a").exists()
+
+
+KILLED_IN_THE_MIDDLE = """
+import sys, time
+from contextlib import contextmanager
+from pathlib import Path
+from convert.pipeline import Request, convert
+
+class Waiting:
+    @contextmanager
+    def bar(self, label, total, unit):
+        def wait(n):
+            print("writing", flush=True)
+            time.sleep(600)
+        yield wait
+
+convert(Request(sys.argv[1], ["Q8_0"], Path(sys.argv[2])), Waiting())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL, no flock")
+def test_what_a_killed_conversion_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    checkpoint, out = write_tiny_checkpoint(tmp_path / "tiny"), tmp_path / "out"
+    command = [sys.executable, "-c", KILLED_IN_THE_MIDDLE, str(checkpoint), str(out)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None and child.stdout.readline() == b"writing\n"
+        remove_abandoned(out)
+        [staging] = out.iterdir()  # it lives: its lock is held
+        child.kill()
+    assert (staging / "bf16.gguf").exists()
+    (out / ".convert-link").symlink_to(checkpoint)  # not ours
+    run(checkpoint, out, "--quant", "Q8_0")
+    left = sorted(path.name for path in out.iterdir())
+    assert left == [".convert-link", "tiny-Q8_0.gguf", "tiny-Q8_0.json"]
+    assert not (checkpoint / "lock").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no flock")
+def test_two_conversions_into_one_folder_leave_each_other_alone(tmp_path: Path) -> None:
+    checkpoint, out = write_tiny_checkpoint(tmp_path / "tiny"), tmp_path / "out"
+    with staging_folder(out) as other:
+        run(checkpoint, out, "--quant", "Q8_0")
+        assert other.is_dir()
+    assert sorted(path.name for path in out.iterdir()) == ["tiny-Q8_0.gguf", "tiny-Q8_0.json"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no flock")
+def test_a_folder_that_is_removed_before_its_lock_is_taken_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, made = tempfile.mkdtemp, []
+
+    def taken_at_once(**arguments: Any) -> str:
+        made.append(make(**arguments))
+        if len(made) == 1:
+            remove_abandoned(tmp_path)
+        return made[-1]
+
+    monkeypatch.setattr(tempfile, "mkdtemp", taken_at_once)
+    with staging_folder(tmp_path) as staging:
+        assert [str(staging)] == made[1:] and staging.is_dir()
 
 
 def test_ctrl_c_ends_the_child_in_the_middle_of_its_job(tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +14,28 @@ import gguf
 import numpy as np
 import pytest
 
-from convert.cli import main
+from convert.cli import DEFAULT_CHECKPOINT, main
 from convert.hyperparameters import Hyperparameters
 from convert.llama_process import LlamaProcess
-from convert.quants import DEFAULT_QUANT, RECIPES, known_quants, overrides, quant_name
-from convert.recipe_list import MINICPM_DUPLEX, choices, kv_bytes, recipe_table, recommend
+from convert.quants import (
+    DEFAULT_QUANT,
+    RECIPES,
+    estimated_bytes,
+    known_quants,
+    overrides,
+    quant_name,
+)
+from convert.recipe_list import (
+    MINICPM_DUPLEX,
+    choices,
+    kv_bytes,
+    n_params,
+    recipe_table,
+    recommend,
+)
 from duplex_local.errors import BackendError
 from tests.convert.tiny import write_tiny_checkpoint
+from tests.convert.verifying import Files
 
 
 def down_types(path: Path) -> list[str]:
@@ -85,6 +103,21 @@ def test_recipes_are_known_quants_best_first() -> None:
     assert sizes == sorted(sizes, reverse=True)
 
 
+def test_every_name_that_is_offered_can_be_made(files: Files, tmp_path: Path) -> None:
+    source = str(files[1]["BF16"])
+    with LlamaProcess() as llama:
+        for quant, ftype in known_quants().items():
+            llama.ask("quantize", source, str(tmp_path / quant), ftype, {})
+
+
+def test_the_room_that_is_asked_for_is_a_tenth_more_than_what_list_shows() -> None:
+    bf16_bytes = 2 * n_params(MINICPM_DUPLEX)
+    for choice in choices(MINICPM_DUPLEX, None):
+        room = estimated_bytes(choice.recipe.name, bf16_bytes)
+        assert room == pytest.approx(1.1 * choice.size_bytes)
+    assert estimated_bytes("Q4_1", 16) == 6  # no recipe
+
+
 def test_a_type_llama_cpp_does_not_know_is_one_line(tmp_path: Path) -> None:
     checkpoint = write_tiny_checkpoint(tmp_path / "tiny")
     assert main([str(checkpoint), "--quant", "BF16", "--out", str(tmp_path)]) == 0
@@ -121,6 +154,23 @@ def test_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoint = write_tiny_checkpoint(tmp_path / "tiny")
     assert main(["--list", str(checkpoint)]) == 0
     assert "1,024 tokens" in capsys.readouterr().out  # the tiny model's context
+
+
+def test_a_hub_id_whose_shape_is_not_known(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--list", "someone/else"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 1
+    assert captured.err.startswith("error: The shape of someone/else is not known here.")
+    assert main(["--list", DEFAULT_CHECKPOINT]) == 0
+
+
+def test_a_reader_that_closes_the_pipe_is_no_traceback() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "convert", "--list"]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_list_of_nothing(capsys: pytest.CaptureFixture[str]) -> None:

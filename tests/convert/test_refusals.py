@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -140,6 +141,57 @@ def test_wrong_usage(
     assert stopped.value.code == 2
     assert captured.err.count("\n") == 1
     assert "Q4_X" not in options or "Q4_K_M" in captured.err
+
+
+CONVERTING = (["--revision", "x"], ["-q", "Q8_0"], ["--out", "models"], ["--name", ""])
+CONVERTING += (["--keep-bf16"],)
+IGNORED = [["--verify", "x.gguf", *options] for options in CONVERTING]
+IGNORED += [["--list", *options] for options in CONVERTING]
+IGNORED += [["--list", "--json", "-"], ["--list", "--verify", "x.gguf"]]
+IGNORED += [["--list", "folder", "--against", "x"], ["folder", "--against", "x"]]
+IGNORED += [["folder", "--verify", "x.gguf"]]
+
+
+@pytest.mark.parametrize("arguments", IGNORED, ids=" ".join)
+def test_what_would_be_ignored_is_refused(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    captured = capsys.readouterr()
+    assert stopped.value.code == 2
+    assert captured.out == "" and captured.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("target", ["", "folder", "nowhere/result.json"])
+def test_json_that_cannot_be_written_is_found_first(
+    target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    line = refused(capsys, tmp_path / "no checkpoint", tmp_path / "out", "--json", target)
+    assert "Cannot write" in line and "--json" in line
+    assert main(["--verify", "none.gguf", "--json", target]) == 1
+    assert "--json" in capsys.readouterr().err
+
+
+def test_json_of_a_failed_conversion_stays_as_it_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "old.json").write_text("old")
+    for name in ("old.json", "new.json"):
+        refused(capsys, tmp_path / "none", tmp_path / "out", "--json", str(tmp_path / name))
+    assert [path.name for path in tmp_path.iterdir()] == ["old.json"]
+    assert (tmp_path / "old.json").read_text() == "old"
+
+
+def test_json_may_lie_in_the_folder_that_is_made(tmp_path: Path) -> None:
+    checkpoint, out = write_tiny_checkpoint(tmp_path / "tiny"), tmp_path / "a" / "out"
+    for target in (out / "result.json", tmp_path / "a" / "result.json"):
+        options = ["--quant", "BF16", "--json", str(target)]
+        assert main([str(checkpoint), "--out", str(out), *options]) == 0
+        assert target.exists()
+        shutil.rmtree(tmp_path / "a")
 
 
 def test_out_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
