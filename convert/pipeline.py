@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
+
+import numpy as np
 
 from convert.checkpoint import find_folder, read_json, read_tensors
 from convert.digest import FileDigest
@@ -24,10 +26,11 @@ from convert.llama_process import LlamaProcess
 from convert.quants import BF16, estimated_bytes, known_quants, overrides
 from convert.report import ConvertedFile, report_path, write_report
 from convert.space import Need, check_room, remove_abandoned, staging_folder
+from convert.tensor import Array, StoredTensor
 from convert.tensor_map import plan_tensors
 from convert.verify import Verifier
 from convert.vocabulary import read_vocabulary
-from duplex_local.errors import ConfigError
+from duplex_local.errors import ConfigError, ModelFileError
 
 __all__ = ["Conversion", "Reporter", "Request", "convert", "load_model"]
 
@@ -94,8 +97,9 @@ def convert(request: Request, reporter: Reporter) -> Conversion:
     """
     directory = find_folder(request.source)
     remove_abandoned(request.out)
+    name = _name(request, directory)
+    _check_targets(request, name)
     if directory is None:
-        name = _checked_name(request.name or request.source.split("/")[1])
         directory, commit = _download(request, reporter)
         model = load_model(
             directory, name, f"https://huggingface.co/{request.source}/tree/{commit}"
@@ -104,7 +108,7 @@ def convert(request: Request, reporter: Reporter) -> Conversion:
         if request.revision is not None:
             raise ConfigError(f"{request.source} is a folder here, so --revision says nothing.")
         commit = None
-        model = load_model(directory, _checked_name(request.name or directory.resolve().name))
+        model = load_model(directory, name)
     with staging_folder(request.out) as staging, LlamaProcess() as llama:
         check_room(_needs(request, model.size_bytes))
         verifier = Verifier(directory, model)
@@ -128,7 +132,11 @@ def _needs(request: Request, bf16_bytes: int) -> list[Need]:
     return [Need(quant, request.out, size_bytes) for quant, size_bytes in sizes.items()]
 
 
-def _checked_name(name: str) -> str:
+def _name(request: Request, directory: Path | None) -> str:
+    """The start of the files' names."""
+    name = request.name
+    if name is None:
+        name = request.source.split("/")[1] if directory is None else directory.resolve().name
     if not name or name.startswith(".") or Path(name).name != name:
         raise ConfigError(f"{name!r} cannot be the name of a file. Choose one with --name.")
     try:
@@ -136,6 +144,60 @@ def _checked_name(name: str) -> str:
     except UnicodeEncodeError:  # a folder's name can be any bytes
         raise ConfigError(f"{name!a} is no UTF-8 text. Choose one with --name.") from None
     return name
+
+
+def _target(request: Request, name: str, suffix: str) -> Path:
+    return request.out / f"{name}-{suffix}.gguf"
+
+
+def _check_targets(request: Request, name: str) -> None:
+    """A folder cannot be replaced by a file; better to know before the work."""
+    suffixes = [*request.quants, *(["bf16"] if request.keep_bf16 else [])]
+    for target in (_target(request, name, suffix) for suffix in suffixes):
+        for path in (target, report_path(target)):
+            if path.is_dir():
+                raise ConfigError(
+                    f"{path} is a folder, so no file can get that name. Move it away, or choose "
+                    "another --name or --out."
+                )
+
+
+# Of each dtype: its bits, those without the sign, and where of them NaN, infinity and, of F32, what
+# BF16 rounds to infinity begin. All of the real model takes 0.3 s.
+_LIMITS = {
+    "BF16": ("<u2", 0x7FFF, 0x7F80),
+    "F16": ("<u2", 0x7FFF, 0x7C00),
+    "F32": ("<u4", 0x7FFF_FFFF, 0x7F7F_8000),
+}
+
+
+class _FiniteTensor(StoredTensor):
+    """Refuses NaN and infinity while it is read: llama.cpp would say only that it failed."""
+
+    def raw(self) -> Iterator[memoryview]:
+        for piece in super().raw():
+            self._check(np.frombuffer(piece[: len(piece) // 2 * 2], "<u2"))
+            yield piece
+
+    def _read_values(self, start: int, count: int) -> Array:
+        values = super()._read_values(start, count)
+        self._check(values)
+        return values
+
+    def _check(self, values: Array) -> None:
+        kind, mask, limit = _LIMITS[self.dtype]
+        if values.size and (values.view(kind) & mask).max() >= limit:
+            raise ModelFileError(
+                f"{self.name} in {self.path} holds NaN or infinity: the checkpoint is damaged. "
+                "Download it again, or take one that was saved before its training failed."
+            )
+
+
+def _refusing_nan(model: Model) -> Model:
+    tensors = [
+        replace(tensor, source=_FiniteTensor(**vars(tensor.source))) for tensor in model.tensors
+    ]
+    return replace(model, tensors=tensors)
 
 
 @dataclass(frozen=True)
@@ -153,13 +215,14 @@ class _Run:
     def files(self) -> list[ConvertedFile]:
         started_s = time.monotonic()
         bf16 = self.staging / "bf16.gguf"
+        model = _refusing_nan(self.model)
         with self.reporter.bar("converting", self.model.size_bytes, "B") as advance:
             if BF16 in self.request.quants or self.request.keep_bf16:
                 with FileDigest(bf16) as digest:
-                    write_gguf(bf16, self.model, advance)
+                    write_gguf(bf16, model, advance)
                 sha256 = digest.hexdigest()
             else:
-                write_gguf(bf16, self.model, advance)
+                write_gguf(bf16, model, advance)
         written_s = time.monotonic() - started_s
         files = [self._quantize(bf16, quant) for quant in self.request.quants if quant != BF16]
         if BF16 in self.request.quants:
@@ -193,12 +256,14 @@ class _Run:
         with self.reporter.bar(f"verifying {quant}", len(self.model.tensors), "tensor") as advance:
             checks = self.verifier.check(path, self.llama, advance)
         sha256 = sha256 or _sha256(path)
-        final = self.request.out / f"{self.model.name}-{suffix}.gguf"
+        final = _target(self.request, self.model.name, suffix)
         size_bytes = path.stat().st_size
         seconds = time.monotonic() - started_s
         file = ConvertedFile(final, quant, size_bytes, sha256, seconds, checks)
         report = path.with_suffix(".json")
         write_report(report, self.request.source, self.commit, file)
+        # A crash between these steps leaves a good file without a report, never with another's.
+        report_path(final).unlink(missing_ok=True)
         _publish(path, final)
         _publish(report, report_path(final))
         self.reporter.wrote(file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -190,12 +191,45 @@ class Interrupting:
         raise AssertionError("nothing can be finished")
 
 
+class Silent:
+    """A reporter that says nothing."""
+
+    @contextmanager
+    def bar(self, label: str, total: int, unit: str) -> Iterator[Callable[[int], object]]:
+        yield lambda n: None
+
+    def note(self, line: str) -> None:
+        pass
+
+    def wrote(self, file: object) -> None:
+        pass
+
+
 @pytest.mark.parametrize("label", ["converting", "to Q8_0"])
 def test_ctrl_c_leaves_nothing(label: str, tmp_path: Path) -> None:
     checkpoint = write_tiny_checkpoint(tmp_path / "tiny")
     with pytest.raises(KeyboardInterrupt):
         convert(Request(str(checkpoint), ["Q8_0"], tmp_path / "a" / "b"), Interrupting(label))
     assert not (tmp_path / "a").exists()
+
+
+def test_a_crash_while_publishing_leaves_no_report_of_another_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint, out = write_tiny_checkpoint(tmp_path / "tiny"), tmp_path / "out"
+    run(checkpoint, out, "--quant", "Q8_0")
+    replace, moved = os.replace, []
+
+    def crash_at_the_report(source: Path, target: Path) -> None:
+        if target.suffix == ".json":
+            raise KeyboardInterrupt
+        moved.append(target.name)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", crash_at_the_report)
+    with pytest.raises(KeyboardInterrupt):
+        convert(Request(str(checkpoint), ["Q8_0"], out), Silent())
+    assert moved == [path.name for path in out.iterdir()] == ["tiny-Q8_0.gguf"]
 
 
 KILLED_IN_THE_MIDDLE = """

@@ -173,6 +173,18 @@ def test_a_reader_that_closes_the_pipe_is_no_traceback() -> None:
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+def test_blas_has_one_thread_unless_the_user_says_otherwise() -> None:
+    code = (
+        "import os, sys, convert.__main__ as command; sys.argv[1:] = ['--list']; "
+        "assert 'numpy' not in sys.modules, 'too late'; command._run(); "
+        "print(os.environ['OPENBLAS_NUM_THREADS'], os.environ['MKL_NUM_THREADS'])"
+    )
+    env = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    env["MKL_NUM_THREADS"] = "3"
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert done.stdout.endswith("\n1 3\n"), done.stderr
+
+
 def test_list_of_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--list", "nowhere"]) == 1
     assert capsys.readouterr().err.startswith("error: There is no folder nowhere")

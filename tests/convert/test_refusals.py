@@ -111,6 +111,31 @@ def test_wrong_checkpoints(case: str, tmp_path: Path, capsys: pytest.CaptureFixt
     assert expected in refused(capsys, checkpoint, tmp_path / "out")
 
 
+# Copied as it is, turned for the rotation, written as F32; each read in its own way.
+@pytest.mark.parametrize("tensor", ["mlp.up_proj", "self_attn.q_proj", "input_layernorm"])
+@pytest.mark.parametrize("dtype", ["BF16", "F16", "F32"])
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_a_weight_that_is_no_number(
+    value: float, dtype: str, tensor: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = f"model.layers.1.{tensor}.weight"
+    shape = {"mlp.up_proj": (96, 64), "self_attn.q_proj": (64, 64), "input_layernorm": (64,)}
+    values = np.ones(shape[tensor], np.float32)
+    values.flat[-1] = value
+    checkpoint = write_tiny_checkpoint(tmp_path / "tiny", dtype=dtype, weights={name: values})
+    line = refused(capsys, checkpoint, tmp_path / "out", "--quant", "Q8_0")
+    assert f"{name} in " in line and "holds NaN or infinity" in line
+
+
+def test_a_weight_that_bf16_rounds_to_infinity(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = np.full((96, 64), np.finfo(np.float32).max)
+    weights = {"model.layers.0.mlp.up_proj.weight": values}
+    checkpoint = write_tiny_checkpoint(tmp_path / "tiny", dtype="F32", weights=weights)
+    assert "infinity" in refused(capsys, checkpoint, tmp_path / "out", "--quant", "Q8_0")
+
+
 @pytest.mark.parametrize("keep", [0, 4, 100, -1])
 def test_truncated_safetensors(
     keep: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -200,6 +225,19 @@ def test_out_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "Cannot write to" in refused(capsys, checkpoint, tmp_path / "file" / "out")
 
 
+@pytest.mark.parametrize("name", ["tiny-Q8_0.gguf", "tiny-Q8_0.json", "tiny-bf16.gguf"])
+def test_a_folder_in_the_place_of_a_result(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint, out = write_tiny_checkpoint(tmp_path / "tiny"), tmp_path / "out"
+    (out / name).mkdir(parents=True)
+    options = ["--quant", "BF16", "Q8_0", "--keep-bf16", "--out", str(out)]
+    assert main([str(checkpoint), *options]) == 1
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and f"{name} is a folder" in line
+    assert [path.name for path in out.iterdir()] == [name]
+
+
 @pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere"
 )
@@ -211,4 +249,5 @@ def test_out_is_read_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 def test_name_with_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoint = write_tiny_checkpoint(tmp_path / "tiny")
-    assert "--name" in refused(capsys, checkpoint, tmp_path / "out", "--name", "../up")
+    for name in ("../up", ""):
+        assert "--name" in refused(capsys, checkpoint, tmp_path / "out", "--name", name)
