@@ -190,6 +190,13 @@ def _other_pieces(found: Vocabulary, expected: Vocabulary) -> list[str]:
 
 def _odd_pieces(vocabulary: Vocabulary) -> list[str]:
     wrong = []
+    infinite = np.flatnonzero(~np.isfinite(np.asarray(vocabulary.scores, float)))
+    if infinite.size:
+        i = int(infinite[0])
+        wrong.append(
+            f"the scores of {infinite.size:,} tokens, the first {brief(vocabulary.texts[i])} (id "
+            f"{i}), are not finite"
+        )
     n_bytes = vocabulary.types.count(PieceType.BYTE)
     if n_bytes != 256:
         wrong.append(f"{n_bytes} BYTE tokens, not 256")

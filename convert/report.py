@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
 import re
@@ -12,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from convert import CONVERTER_VERSION
+from convert.checks import Check
 
-__all__ = ["ConvertedFile", "report_path", "table", "versions", "write_report"]
+__all__ = ["ConvertedFile", "check_sha256", "report_path", "table", "versions", "write_report"]
 
 _PACKAGES = ("duplex-local", "llama-cpp-python", "gguf", "numpy")
 _REVISION = re.compile("[0-9a-f]{40}")
@@ -53,6 +55,40 @@ def write_report(path: Path, source: str, commit: str | None, file: ConvertedFil
         "verify": file.verify,
     }
     path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def check_sha256(gguf: Path) -> Check:
+    """Whether the file at `gguf` is still the one that its report was written for.
+
+    Raises:
+        OSError: when the file cannot be read.
+    """
+    path = report_path(gguf)
+    if not path.is_file():
+        return Check("sha256", "no report")
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        return Check("sha256", "-", f"{path.name} cannot be read: {str(error)[:80]}")
+    expected = report.get("sha256") if isinstance(report, dict) else None
+    if not isinstance(expected, str):
+        return Check("sha256", f"none in {path.name}")
+    size_bytes, expected_bytes = gguf.stat().st_size, report.get("size_bytes")
+    if isinstance(expected_bytes, int) and size_bytes != expected_bytes:
+        return Check(
+            "sha256", "-", f"it has {size_bytes} bytes, not the {expected_bytes} of {path.name}"
+        )
+    found = _sha256(gguf)
+    why = f"it is {found[:12]}…, not {expected[:12]}… as in {path.name}: the file was changed"
+    return Check("sha256", f"{found[:12]}…", "" if found == expected else why)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def versions() -> dict[str, str | None]:

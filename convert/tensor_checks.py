@@ -10,11 +10,12 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import gguf
 import numpy as np
 
 from convert.checks import Check, listed
-from convert.tensor import Array, as_f32
-from convert.tensor_limits import is_exact, matrix_limit, row_limit
+from convert.tensor import Array, as_bf16, as_f32
+from convert.tensor_limits import factor_limit, is_exact, matrix_limit, row_limit
 from convert.tensor_map import PlannedTensor, interleave_rotary_rows
 from convert.written_file import WrittenFile, WrittenTensor
 
@@ -22,15 +23,23 @@ __all__ = ["check_finite", "check_values"]
 
 BLOCK_VALUES = 2 * 1024 * 1024
 N_SAMPLED_ROWS = 64
+MAX_ZERO_ROWS = 0.01  # share of a matrix; without a checkpoint
 
 
 @dataclass(frozen=True)
 class _Difference:
-    """Of one tensor: relative errors, of all of it and of its worst row."""
+    """Of one tensor: relative errors, of all of it and of its worst row.
+
+    factor: <found, wanted> / <wanted, wanted>, what the tensor is multiplied by. aligned: the
+    error that remains when that factor is taken away. n_zero_rows: zero, but should not be.
+    """
 
     finite: bool
     source_finite: bool
     error: float
+    factor: float
+    aligned: float
+    n_zero_rows: int
     n_bad_rows: int
     worst_row: int
     worst_row_error: float
@@ -40,14 +49,32 @@ Advance = Callable[[int], object]  # called with 1 after each tensor
 
 
 def check_finite(file: WrittenFile, advance: Advance) -> Check:
-    """Without a checkpoint: no NaN or infinity anywhere."""
+    """Without a checkpoint: no NaN or infinity anywhere, nothing zeroed or never filled in."""
     wrong = []
     for tensor in file.tensors.values():
-        blocks = _blocks(tensor.n_rows, tensor.shape[-1])
-        if not all(np.isfinite(tensor.rows(start, stop)).all() for start, stop in blocks):
-            wrong.append(f"{tensor.name} holds NaN or infinity")
+        why = _why_unusable(tensor)
+        if why:
+            wrong.append(f"{tensor.name} {why}")
         advance(1)
-    return Check("values", "finite" if not wrong else "not finite", listed(wrong))
+    return Check("values", "finite" if not wrong else "not usable", listed(wrong))
+
+
+def _why_unusable(tensor: WrittenTensor) -> str:
+    low, high, n_zero_rows = math.inf, -math.inf, 0
+    for start, stop in _blocks(tensor.n_rows, tensor.shape[-1]):
+        rows = tensor.rows(start, stop)
+        if not np.isfinite(rows).all():
+            return "holds NaN or infinity"
+        low, high = min(low, float(rows.min())), max(high, float(rows.max()))
+        n_zero_rows += int((~rows.any(-1)).sum())
+    # A norm that was not trained is 1 everywhere.
+    if low == high and not (low == 1 and len(tensor.shape) == 1):
+        return f"is {low:g} everywhere"
+    # Tokens that nobody uses may have no embedding.
+    of_tokens = tensor.name in ("token_embd.weight", "output.weight")
+    if not of_tokens and n_zero_rows > MAX_ZERO_ROWS * tensor.n_rows:
+        return f"has zeros in {n_zero_rows} of {tensor.n_rows} rows"
+    return ""
 
 
 def check_values(file: WrittenFile, plan: Sequence[PlannedTensor], advance: Advance) -> Check:
@@ -75,30 +102,49 @@ def check_values(file: WrittenFile, plan: Sequence[PlannedTensor], advance: Adva
 
 
 def _compare(planned: PlannedTensor, written: WrittenTensor) -> _Difference:
-    exact = is_exact(written.type, planned.source.dtype)
+    exact = _is_exact(planned, written)
     allowed = 0.0 if exact else row_limit(written.type)
-    difference = wanted_energy = 0.0
+    difference = wanted_energy = found_energy = product = 0.0
     finite = source_finite = True
-    n_bad_rows, worst_row, worst_row_error = 0, 0, 0.0
+    n_bad_rows, worst_row, worst_row_error, n_zero_rows = 0, 0, 0.0, 0
     for start, wanted in _wanted_blocks(planned):
         found = written.rows(start, start + len(wanted))
         finite = finite and bool(np.isfinite(found).all())
         source_finite = source_finite and bool(np.isfinite(wanted).all())
         if exact and np.array_equal(found, wanted):  # the usual case for BF16, and much cheaper
-            wanted_energy += float(np.square(wanted).sum(dtype=np.float64))
+            energy = float(np.square(wanted).sum(dtype=np.float64))
+            wanted_energy, found_energy = wanted_energy + energy, found_energy + energy
+            product += energy
             continue
         with np.errstate(all="ignore"):
             row_differences = np.square(found - wanted).sum(-1, dtype=np.float64)
             energies = np.square(wanted).sum(-1, dtype=np.float64)
             # A row of almost nothing may be rounded to nothing.
             errors = np.sqrt(row_differences / np.maximum(energies, energies.mean() or 1e-30))
+            product += float((found * wanted).sum(dtype=np.float64))
+            found_energy += float(np.square(found).sum(dtype=np.float64))
+            n_zero_rows += int((~found.any(-1) & (errors > allowed)).sum())
         difference += float(row_differences.sum())
         wanted_energy += float(energies.sum())
         n_bad_rows += int((errors > allowed).sum())
         if errors.max() > worst_row_error:
             worst_row, worst_row_error = start + int(errors.argmax()), float(errors.max())
-    error = math.sqrt(difference / (wanted_energy or 1e-30)) if finite and source_finite else 0.0
-    return _Difference(finite, source_finite, error, n_bad_rows, worst_row, worst_row_error)
+    rows = (n_zero_rows, n_bad_rows, worst_row, worst_row_error)
+    if not (finite and source_finite):
+        return _Difference(finite, source_finite, 0.0, 1.0, 0.0, *rows)
+    error = math.sqrt(difference / (wanted_energy or 1e-30))
+    factor = product / wanted_energy if wanted_energy else 1.0
+    cosine = product / (math.sqrt(found_energy * wanted_energy) or 1e-30)
+    aligned = math.sqrt(max(0.0, 1 - cosine**2))
+    return _Difference(finite, source_finite, error, factor, aligned, *rows)
+
+
+def _is_exact(planned: PlannedTensor, written: WrittenTensor) -> bool:
+    """Whether the values must be those of `_wanted`: vectors, and matrices that are only copied
+    or rounded to BF16."""
+    vector = len(planned.source.shape) == 1 and written.type == gguf.GGMLQuantizationType.F32
+    rounded = written.type == gguf.GGMLQuantizationType.BF16
+    return vector or rounded or is_exact(written.type, planned.source.dtype)
 
 
 def _why_wrong(
@@ -112,17 +158,26 @@ def _why_wrong(
         return f"holds NaN or infinity, and so does {source.name}: the checkpoint is damaged"
     if not found.finite:
         return "holds NaN or infinity"
-    exact = is_exact(written.type, source.dtype)
+    exact = _is_exact(planned, written)
     limit, in_row = (0.0, 0.0) if exact else (matrix_limit(written.type), row_limit(written.type))
-    if found.error <= limit and not found.n_bad_rows:
+    nominal, tolerance = factor_limit(written.type)
+    scaled = abs(found.factor / nominal - 1) > tolerance
+    if found.error <= limit and not found.n_bad_rows and not scaled:
         return ""
-    if found.n_bad_rows <= written.n_rows // 10:
+    if found.n_zero_rows == written.n_rows:
+        return f"is all zero, unlike {source.name}"
+    if found.n_zero_rows > written.n_rows // 10:
+        return f"has only zeros in {found.n_zero_rows} of {written.n_rows} rows"
+    if 0 < found.n_bad_rows <= written.n_rows // 10:
         return (
             f"has other rows than {source.name}: {found.n_bad_rows} of {written.n_rows}, row "
             f"{found.worst_row} is {found.worst_row_error:.2%} off (limit {in_row:.2%})"
         )
     with np.errstate(all="ignore"):
         known = _known_mistake(planned, written, plan, 1e-6 if exact else limit)
+    # Rounding the product again leaves a little of a type that keeps values.
+    if not known and scaled and found.aligned <= max(limit, row_limit(written.type)):
+        known = f"is {found.factor / nominal:.3g} times {source.name}"
     return known or f"differs from {source.name} by {found.error:.2%} (limit {limit:.2%})"
 
 
@@ -138,11 +193,6 @@ def _known_mistake(
         # Twice: a sample, and of values in another order than they were quantized in.
         if math.sqrt(distance / energy) <= 2 * limit:
             return what
-    wanted = _wanted(planned, 0, n)
-    factor = float((found * wanted).sum() / (np.square(wanted).sum() or 1e-30))
-    left = float(np.square(found - factor * wanted).sum() / (np.square(found).sum() or 1e-30))
-    if abs(factor) > 1e-3 and math.sqrt(left) <= 2 * limit:
-        return f"is {factor:.4g} times {planned.source.name}"
     return ""
 
 
@@ -156,7 +206,7 @@ def _candidates(
         yield (
             "has its rows in the checkpoint's order, not interleaved for llama.cpp's rotary "
             "embedding (q/k not permuted)",
-            as_f32(source.rows(0, n), source.dtype),
+            _rounded(source.rows(0, n), source.dtype),
         )
     for other in plan:
         if other.source.shape == source.shape and other is not planned:
@@ -189,6 +239,12 @@ def _wanted(planned: PlannedTensor, start: int, stop: int) -> Array:
     if len(source.shape) == 1:
         return as_f32(source.read(), source.dtype)[None]
     if not planned.n_rotary_heads:
-        return as_f32(source.rows(start, stop), source.dtype)
+        return _rounded(source.rows(start, stop), source.dtype)
     rows = interleave_rotary_rows(source.read(), planned.n_rotary_heads)[start:stop]
-    return as_f32(rows, source.dtype)
+    return _rounded(rows, source.dtype)
+
+
+def _rounded(values: Array, dtype: str) -> Array:
+    """As the BF16 that every matrix is before it is quantized, in float32."""
+    stored = as_bf16(np.ascontiguousarray(values), dtype)
+    return as_f32(stored.view(np.uint16), "BF16").reshape(values.shape)

@@ -10,15 +10,25 @@ heads; 122,760 tokens of 64) and on the trained demo, all at 48 ids (docs/log.md
 * The error of a matrix depends on the type alone: random and trained weights differ by less
   than 5 % of it (table below). Twice that for a matrix and four times for its worst row leave
   room for heavier tails and importance matrices, and none for a wrong tensor.
+* The factor of a matrix, <file, checkpoint> / <checkpoint, checkpoint>, is 1 but for what a type
+  does to all values, and shows a wrong scale that the error hides. Measured on the demo and on
+  matrices that are normal, uniform, Student-t(3) and (2), with scaled rows, outlier columns, one
+  row times 1000, or constant: Q8_0 0.9986-1.0014, Q6_K 0.987-1.009, five bits 0.994-1.005, four
+  bits 0.984-1.012, Q3_K 0.983-1.007, Q2_K 0.970-1.000, IQ3_S 1.004-1.048. The limits leave as
+  much again.
 * The error of the logits was at most 2.8 times that of the file's worst matrix plus 0.012 (what
   rounding activations to 8 bits adds), 3.1 times with Student-t(3) weights; it grows little with
-  depth, and trained weights have half of it. The limit is 4 times plus 0.02, where the worst
-  matrix is that of the file, itself limited by its type, and always below unrelated logits.
+  depth, and trained weights have half of it. The limit is 4 times plus 0.02, of the nominal error
+  of the file's coarsest type (what was measured of this file would excuse its own damage), and
+  always below unrelated logits.
 * Unquantized types differ only by the rounding of activations: at most 0.020 of the spread in the
-  worst logit for BF16, 0.003 for F16, 0.00001 for F32.
+  worst logit for BF16, 0.003 for F16, 0.00001 for F32. A token whose row is 100 times the others'
+  has 100 times their error, so single logits are measured by what their token has.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import gguf
 
@@ -27,6 +37,7 @@ __all__ = [
     "UNQUANTIZED",
     "WORST_EXACT_LOGIT",
     "WORST_UNQUANTIZED_LOGIT",
+    "factor_limit",
     "is_exact",
     "kl_limit",
     "logit_limit",
@@ -55,6 +66,21 @@ NOMINAL_ERRORS = {
     _T.IQ3_S: 0.1708,
     _T.Q2_K: 0.2984,
 }
+# Of a matrix: (what a type makes of all values, how far from that it may be).
+_FACTORS = {
+    _T.F32: (1.0, 0.001),
+    _T.F16: (1.0, 0.001),
+    _T.BF16: (1.0, 0.001),
+    _T.Q8_0: (1.0, 0.005),
+    _T.Q6_K: (1.0, 0.02),
+    _T.Q5_K: (1.0, 0.02),
+    _T.Q5_1: (1.0, 0.02),
+    _T.Q5_0: (1.0, 0.02),
+    _T.Q3_K: (0.99, 0.03),
+    _T.Q2_K: (0.985, 0.05),
+    _T.IQ3_S: (1.03, 0.04),
+}
+_FOUR_BITS = (1.0, 0.03)
 UNQUANTIZED = {_T.F32, _T.F16, _T.BF16}
 
 WORST_UNQUANTIZED_LOGIT = 0.08  # of the spread; four times the worst measured
@@ -78,9 +104,14 @@ def row_limit(type_: gguf.GGMLQuantizationType) -> float:
     return min(0.95, 2 * matrix_limit(type_))
 
 
-def logit_limit(worst_matrix_error: float) -> float:
-    """Error that the logits of a quantized file may have."""
-    return min(MAX_LOGIT_ERROR, 0.02 + 4 * worst_matrix_error)
+def factor_limit(type_: gguf.GGMLQuantizationType) -> tuple[float, float]:
+    """The factor that a matrix of this type has, and how far from that it may be (a share)."""
+    return _FACTORS.get(type_, _FOUR_BITS)
+
+
+def logit_limit(types: Iterable[gguf.GGMLQuantizationType]) -> float:
+    """Error that the logits of a file of these types may have."""
+    return min(MAX_LOGIT_ERROR, 0.02 + 4 * max(NOMINAL_ERRORS[type_] for type_ in types))
 
 
 def kl_limit(error_limit: float, spread: float) -> float:

@@ -138,8 +138,8 @@ class Verifier:
         ]
         if table.ok:
             values = check_values(file, model.tensors, advance)
-            worst_error = float(values.values["worst_tensor_error"])
-            checks += [values, *self._check_in_llama(file, worst_error, llama)]
+            equal = values.ok and not values.values["worst_tensor_error"]
+            checks += [values, *self._check_in_llama(file, equal, llama)]
         return Verification(checks, self._facts())
 
     def _facts(self) -> dict[str, Any]:
@@ -150,8 +150,6 @@ class Verifier:
             "special_ids": {"bos": find("<s>"), "eos": find("</s>"), "idle": find("<idle>")},
             "texts_compared": len(self._texts),
             "pieces_compared": len(self._piece_ids),
-            "mismatches": 0,
-            "evaluated": True,
         }
 
     def _n_params(self) -> int:
@@ -164,9 +162,7 @@ class Verifier:
             return Check("vocabulary", "-", str(error))
         return check_vocabulary(found, self._model.vocabulary)
 
-    def _check_in_llama(
-        self, file: WrittenFile, worst_error: float, llama: LlamaProcess
-    ) -> list[Check]:
+    def _check_in_llama(self, file: WrittenFile, equal: bool, llama: LlamaProcess) -> list[Check]:
         vocabulary = self._model.vocabulary
         checks = []
         try:
@@ -181,7 +177,7 @@ class Verifier:
             return [*checks, Check("llama.cpp", "-", str(error))]
         types = {tensor.type for tensor in file.tensors.values()}
         dtypes = {tensor.source.dtype for tensor in self._model.tensors}
-        limits = limits_for(types, dtypes, worst_error)
+        limits = limits_for(types, dtypes, equal)
         prompt = self._prompt
         return [
             *checks,

@@ -9,7 +9,7 @@ from typing import Any
 from convert.checkpoint import find_folder
 from convert.llama_process import LlamaProcess
 from convert.pipeline import Reporter, load_model
-from convert.report import table, versions
+from convert.report import check_sha256, table, versions
 from convert.verify import Verification, Verifier
 from convert.verify_file import verify_file
 from convert.written_file import read_gguf
@@ -48,11 +48,19 @@ def verify_command(
 
 def _verify(path: Path, against: str | None, reporter: Reporter) -> Verification:
     n_tensors = len(read_gguf(path).tensors)
+    try:
+        unchanged = check_sha256(path)
+    except OSError as error:
+        raise ModelFileError(
+            f"Cannot read {path}: {error.strerror}. Check the disk and the file's permissions."
+        ) from None
     directory = None if against is None else _folder(against, reporter)
     with LlamaProcess() as llama, reporter.bar("verifying", n_tensors, "tensor") as advance:
         if directory is None:
-            return verify_file(path, llama, advance)
-        return Verifier(directory, load_model(directory, path.stem)).run(path, llama, advance)
+            done = verify_file(path, llama, advance)
+        else:
+            done = Verifier(directory, load_model(directory, path.stem)).run(path, llama, advance)
+    return Verification([unchanged, *done.checks], done.facts)
 
 
 def _folder(checkpoint: str, reporter: Reporter) -> Path:

@@ -1,8 +1,8 @@
 """Checks of a written file whose checkpoint is not at hand (`--verify GGUF`).
 
 What can be known without it: that the file is complete, says everything llama.cpp would otherwise
-guess wrongly, is finite, and that its tokenizer gives back every text. Not: that the weights are
-the right ones.
+guess wrongly, is finite and not zeroed in part, and that its tokenizer gives back every text. Not:
+that the weights are the right ones.
 """
 
 from __future__ import annotations

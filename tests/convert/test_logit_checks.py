@@ -16,10 +16,10 @@ RNG = np.random.default_rng(0)
 EXPECTED: Array = RNG.normal(0, 2, (48, 1000)).astype(np.float32)
 EXPECTED[3, IDLE] = 20  # the model is sure to idle
 T = gguf.GGMLQuantizationType
-EXACT = limits_for({T.F32}, {"BF16"}, 0.0)
-BF16 = limits_for({T.F32, T.BF16}, {"BF16"}, 0.0)
-Q8_0 = limits_for({T.F32, T.Q8_0}, {"BF16"}, 0.0056)
-Q4_K = limits_for({T.F32, T.Q4_K, T.Q6_K}, {"BF16"}, 0.0736)
+EXACT = limits_for({T.F32}, {"BF16"}, False)
+BF16 = limits_for({T.F32, T.BF16}, {"BF16"}, False)
+Q8_0 = limits_for({T.F32, T.Q8_0}, {"BF16"}, False)
+Q4_K = limits_for({T.F32, T.Q4_K, T.Q6_K}, {"BF16"}, False)
 
 
 def failed(found: Array, limits: LogitLimits) -> list[str]:
@@ -68,6 +68,30 @@ def test_one_wrong_choice_fails() -> None:
     assert "idle or speak" in failed(biased(3, -40), Q4_K)
     assert "idle or speak" in failed(biased(9, 40), Q8_0)
     assert failed(biased(10, 1), Q8_0) == []
+
+
+def test_what_no_position_decides_is_not_called_good() -> None:
+    flat = EXPECTED / EXPECTED.std()
+    flat[:, :2] = flat.max() + 1  # two tokens are equally probable everywhere
+    flat[:, IDLE] = flat[:, 0]
+    for check in check_logits(flat, flat, DECISIONS, IDLE, BF16)[1:]:
+        assert check.ok and "not decided" in check.figure and "0/0" not in check.figure
+
+
+def test_a_single_logit_is_measured_by_its_token() -> None:
+    """A row of the output matrix 100 times as large has errors 100 times as large."""
+    expected = EXPECTED.copy()
+    expected[:, 5] *= 100
+    found = expected + np.random.default_rng(1).normal(0, 0.005 * 2, EXPECTED.shape)
+    found[:, 5] += 100 * 0.005 * 2 * np.random.default_rng(2).normal(0, 1, 48)
+    checks = check_logits(found.astype(np.float32), expected, DECISIONS, IDLE, BF16)
+    assert all(check.ok for check in checks)
+
+
+def test_limits_are_those_of_the_types() -> None:
+    assert Q4_K.error == pytest.approx(0.02 + 4 * 0.0736)
+    assert Q8_0.error == pytest.approx(0.02 + 4 * 0.0056)
+    assert limits_for({T.BF16, T.F32}, {"BF16"}, True).worst is None
 
 
 def test_a_damaged_checkpoint_is_not_the_files_fault() -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from convert.cli import main
+from convert.report import report_path
 from tests.convert.rewrite import rewrite
 from tests.convert.tiny import write_tiny_checkpoint
 from tests.convert.verifying import QUANTS, WIDE, Files, complaint
@@ -62,6 +63,69 @@ def test_the_revision_of_a_download_is_kept(tmp_path: Path) -> None:
         options = ["--out", str(tmp_path), "--name", "x", "--quant", "Q8_0"]
         assert main([str(folder), *options]) == 0
         assert json.loads((tmp_path / "x-Q8_0.json").read_text())["revision"] == commit
+
+
+# -- the file as it was written -----------------------------------------------------------------
+
+
+def copy_of(source: Path, folder: Path) -> Path:
+    """Of a file and its report."""
+    for path in (source, report_path(source)):
+        (folder / path.name).write_bytes(path.read_bytes())
+    return folder / source.name
+
+
+def test_sha256(files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = copy_of(files[1]["Q4_K_M"], tmp_path)
+    assert main(["--verify", str(path)]) == 0
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert capsys.readouterr().out.splitlines()[1].split() == ["sha256", f"{digest[:12]}…"]
+    report_path(path).unlink()
+    assert main(["--verify", str(path)]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split() == ["sha256", "no", "report"]
+    report_path(path).write_text("[]")
+    assert main(["--verify", str(path)]) == 0
+    assert "none in wide-Q4_K_M.json\n" in capsys.readouterr().out
+
+
+def test_a_changed_file(files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint, paths = files
+    path = copy_of(paths["Q4_K_M"], tmp_path)
+    data = bytearray(path.read_bytes())
+    data[-200] ^= 1
+    path.write_bytes(data)
+    for against in (None, checkpoint):
+        table, line = complaint(capsys, path, against)
+        assert table.splitlines()[1].split()[:2] == ["sha256", "FAILED:"]
+        assert "failed verification. sha256: it is " in line and "the file was changed" in line
+    path.write_bytes(bytes(data) + b"more")
+    assert (
+        f"sha256: it has {len(data) + 4} bytes, not the {len(data)}" in complaint(capsys, path)[1]
+    )
+
+
+def test_an_unreadable_report(
+    files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = copy_of(files[1]["Q8_0"], tmp_path)
+    report_path(path).write_bytes(b'{"sha256": "\xff')
+    assert "sha256: wide-Q8_0.json cannot be read" in complaint(capsys, path)[1]
+
+
+@pytest.mark.parametrize("quant", QUANTS)
+def test_a_zeroed_tail(
+    quant: str, files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With no report and no checkpoint."""
+    data = files[1][quant].read_bytes()
+    n_kept = int(0.7 * len(data))
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(data[:n_kept] + bytes(len(data) - n_kept))
+    table, line = complaint(capsys, broken)
+    assert "FAILED: not usable\n" in table
+    assert "is 0 everywhere" in line
+    line = complaint(capsys, broken, files[0])[1]
+    assert " zero" in line and "is 1 times" not in line and "0 of " not in line
 
 
 # -- metadata and vocabulary --------------------------------------------------------------------
@@ -142,6 +206,17 @@ def test_user_defined_pieces_as_normal(
     assert "tokenization   FAILED" in table
     alone = complaint(capsys, broken)[1]
     assert "are NORMAL without a score: USER_DEFINED pieces" in alone
+
+
+def test_scores_that_are_no_numbers(
+    files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = "tokenizer.ggml.scores"
+    scores = gguf.GGUFReader(files[1]["Q8_0"]).get_field(key).contents()
+    scores[300], scores[301] = float("nan"), float("-inf")
+    broken = rewrite(files[1]["Q8_0"], tmp_path / "broken.gguf", {key: scores})
+    line = complaint(capsys, broken)[1]
+    assert "vocabulary: the scores of 2 tokens" in line and "(id 300), are not finite" in line
 
 
 def test_another_vocabulary(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from convert.cli import main
 from tests.convert.rewrite import Tensors, rewrite
-from tests.convert.tiny import n_tiny_pieces, write_tiny_checkpoint
+from tests.convert.tiny import n_tiny_pieces, tiny_config, tiny_weights, write_tiny_checkpoint
 from tests.convert.verifying import QUANTS, WIDE, Files, complaint
 
 pytestmark = pytest.mark.usefixtures("one_child")
@@ -108,6 +109,156 @@ def test_values(
     change, expected = VALUE_CASES[case]
     broken = rewrite(paths["BF16"], tmp_path / "broken.gguf", tensors=as_bf16(change))
     assert f"blk.0.attn_output.weight {expected}" in complaint(capsys, broken, checkpoint)[1]
+
+
+# -- factors ------------------------------------------------------------------------------------
+
+
+def times(values: np.ndarray, factor: float, type_: gguf.GGMLQuantizationType) -> np.ndarray:
+    """The scales of all blocks of a Q8_0, Q4_0 or Q4_K tensor, or all values of a BF16 one,
+    multiplied."""
+    if type_ == gguf.GGMLQuantizationType.BF16:
+        product: np.ndarray = gguf.quants.quantize(
+            gguf.quants.dequantize(values, type_) * np.float32(factor), type_
+        )
+        return product
+    n_bytes = gguf.GGML_QUANT_SIZES[type_][1]
+    n_scales = 2 if type_ == gguf.GGMLQuantizationType.Q4_K else 1  # of a block, float16
+    blocks = values.reshape(-1, n_bytes).copy()
+    scales = blocks[:, : 2 * n_scales].copy().view(np.float16) * np.float16(factor)
+    blocks[:, : 2 * n_scales] = scales.view(np.uint8)
+    return blocks.reshape(values.shape)
+
+
+@pytest.fixture(scope="module")
+def scalable(files: Files, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Good files whose scales `times` can find."""
+    folder = tmp_path_factory.mktemp("scalable")
+    assert main([str(files[0]), "--out", str(folder), "--name", "x", "--quant", "Q4_0"]) == 0
+    return {**files[1], "Q4_0": folder / "x-Q4_0.gguf"}
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+@pytest.mark.parametrize("factor", [1.1, 1.2, 0.9])
+@pytest.mark.parametrize("quant", ["BF16", "Q8_0", "Q4_0", "Q4_K_M"])
+def test_factors(
+    quant: str,
+    factor: float,
+    everywhere: bool,
+    files: Files,
+    scalable: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    types = {t.name: t.tensor_type for t in gguf.GGUFReader(scalable[quant]).tensors}
+    possible = {gguf.GGMLQuantizationType[name] for name in ("BF16", "Q8_0", "Q4_0", "Q4_K")}
+
+    def change(tensors: Tensors) -> None:
+        for name, values in tensors.items():
+            if types[name] in possible and (everywhere or name == "blk.1.ffn_up.weight"):
+                tensors[name] = times(values, factor, types[name])
+
+    broken = rewrite(scalable[quant], tmp_path / "broken.gguf", tensors=change)
+    line = complaint(capsys, broken, files[0])[1]
+    found = re.search(r"values: ([\w.]+) is ([\d.]+) times model\.", line)
+    assert found and float(found[2]) == pytest.approx(factor, rel=0.005)
+    assert everywhere or found[1] == "blk.1.ffn_up.weight"
+    assert factor != 1.1 or "is 1.1 times" in line
+
+
+# -- what cannot be -----------------------------------------------------------------------------
+
+
+def constant(tensors: Tensors) -> None:
+    tensors["blk.0.attn_norm.weight"][:] = 0.5
+
+
+def zero_norm(tensors: Tensors) -> None:
+    tensors["blk.1.ffn_norm.weight"][:] = 0
+
+
+def zero_matrix(tensors: Tensors) -> None:
+    tensors["blk.1.ffn_up.weight"][:] = 0
+
+
+def zero_tail(tensors: Tensors) -> None:
+    tensors["blk.1.ffn_up.weight"][-100:] = 0
+
+
+def few_zero_rows(tensors: Tensors) -> None:
+    tensors["blk.1.ffn_up.weight"][-6:] = 0
+
+
+ZERO_CASES: dict[str, tuple[Callable[[Tensors], None], str, str]] = {
+    "constant": (constant, "blk.0.attn_norm.weight is 0.5 everywhere", "differs from model."),
+    "norm": (zero_norm, "blk.1.ffn_norm.weight is 0 everywhere", "is all zero, unlike model."),
+    "matrix": (zero_matrix, "blk.1.ffn_up.weight is 0 everywhere", "is all zero, unlike model."),
+    "tail": (zero_tail, "has zeros in 100 of 512 rows", "has only zeros in 100 of 512 rows"),
+    "rows": (few_zero_rows, "has zeros in 6 of 512 rows", "has other rows than model."),
+}
+
+
+@pytest.mark.parametrize("quant", QUANTS)
+@pytest.mark.parametrize("case", ZERO_CASES)
+def test_zeros(
+    case: str, quant: str, files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change, alone, against = ZERO_CASES[case]
+    broken = rewrite(files[1][quant], tmp_path / "broken.gguf", tensors=change)
+    assert alone in complaint(capsys, broken)[1]
+    assert against in complaint(capsys, broken, files[0])[1]
+
+
+def test_untrained_norms_and_unused_tokens_may_be(files: Files, tmp_path: Path) -> None:
+    def change(tensors: Tensors) -> None:
+        for name, values in tensors.items():
+            if name.endswith("_norm.weight"):
+                values[:] = 1
+        tensors["token_embd.weight"][300:340] = 0
+
+    path = rewrite(files[1]["Q8_0"], tmp_path / "good.gguf", tensors=change)
+    assert main(["--verify", str(path)]) == 0
+
+
+@pytest.mark.parametrize("dtype", ["F32", "F16"])
+@pytest.mark.parametrize("name", ["blk.0.attn_norm.weight", "blk.0.ffn_up.weight"])
+def test_the_rounding_to_bf16_is_exact(
+    name: str, dtype: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One bit of one value, far below what rounding costs."""
+    checkpoint = write_tiny_checkpoint(tmp_path / "x", dtype=dtype)
+    assert main([str(checkpoint), "--out", str(tmp_path), "--quant", "BF16"]) == 0
+
+    def change(tensors: Tensors) -> None:
+        tensors[name].view(np.uint8).reshape(-1)[40] ^= 1
+
+    broken = rewrite(tmp_path / "x-BF16.gguf", tmp_path / "broken.gguf", tensors=change)
+    assert f"values: {name} " in complaint(capsys, broken, checkpoint)[1]
+
+
+# -- heavy tails --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["tied", "untied"])
+@pytest.mark.parametrize("case", ["one embedding", "one channel", "both"])
+def test_massive_rows_pass(case: str, form: str, tmp_path: Path) -> None:
+    """As massive activations make them: all values equal, single logits far off by rounding."""
+    config = tiny_config(
+        hidden_size=256, intermediate_size=512, num_attention_heads=4, num_key_value_heads=2
+    )
+    weights = tiny_weights(config, tied=True)
+    if case != "one channel":
+        weights["model.embed_tokens.weight"][300] *= 100
+    if case != "one embedding":
+        weights["model.layers.1.mlp.down_proj.weight"][7] *= 1000
+    if form == "untied":
+        weights["lm_head.weight"] = tiny_weights(config, tied=False)["lm_head.weight"]
+    checkpoint = write_tiny_checkpoint(tmp_path / "x", weights=weights, **WIDE)  # type: ignore[arg-type]
+    quants = ["F32", "BF16", "F16"]
+    assert main([str(checkpoint), "--out", str(tmp_path / "out"), "--quant", *quants]) == 0
+
+
+# -- damage -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("quant", QUANTS)
