@@ -84,6 +84,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error("give CHECKPOINT or --verify GGUF, not both")
     if "against" in given and "verify" not in given:
         parser.error("--against needs --verify GGUF")
+    if options.revision == "":
+        parser.error("--revision is empty")
     return options
 
 

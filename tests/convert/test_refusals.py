@@ -174,7 +174,7 @@ IGNORED = [["--verify", "x.gguf", *options] for options in CONVERTING]
 IGNORED += [["--list", *options] for options in CONVERTING]
 IGNORED += [["--list", "--json", "-"], ["--list", "--verify", "x.gguf"]]
 IGNORED += [["--list", "folder", "--against", "x"], ["folder", "--against", "x"]]
-IGNORED += [["folder", "--verify", "x.gguf"]]
+IGNORED += [["folder", "--verify", "x.gguf"], ["owner/name", "--revision", ""]]
 
 
 @pytest.mark.parametrize("arguments", IGNORED, ids=" ".join)
