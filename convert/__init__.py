@@ -6,7 +6,7 @@ checkpoint.py     a checkpoint's folder: its config, its weight files, its tenso
 download.py       a hub id -> a checked folder in the hub's cache
 hub_record.py     what the hub says of a model's files
 hub_errors.py     what went wrong with the hub, in one line
-space.py          is there room on the disk
+space.py          is there room on the disk, and the hidden folder for what is not done
 hyperparameters.py  config.json -> checked numbers
 vocabulary.py     tokenizer.model and added tokens -> pieces with types and scores
 torch_file.py     reads pytorch_model.bin without torch; no code in it can run
