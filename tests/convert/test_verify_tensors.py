@@ -127,7 +127,8 @@ def times(values: np.ndarray, factor: float, type_: gguf.GGMLQuantizationType) -
     blocks = values.reshape(-1, n_bytes).copy()
     scales = blocks[:, : 2 * n_scales].copy().view(np.float16) * np.float16(factor)
     blocks[:, : 2 * n_scales] = scales.view(np.uint8)
-    return blocks.reshape(values.shape)
+    scaled: np.ndarray = blocks.reshape(values.shape)
+    return scaled
 
 
 @pytest.fixture(scope="module")
