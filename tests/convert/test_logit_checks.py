@@ -89,8 +89,8 @@ def test_a_single_logit_is_measured_by_its_token() -> None:
 
 
 def test_limits_are_those_of_the_types() -> None:
-    assert Q4_K.error == pytest.approx(0.02 + 4 * 0.0736)
-    assert Q8_0.error == pytest.approx(0.02 + 4 * 0.0056)
+    assert Q4_K.error == pytest.approx(0.04 + 4 * 0.0736)
+    assert Q8_0.error == pytest.approx(0.04 + 4 * 0.0056)
     assert limits_for({T.BF16, T.F32}, {"BF16"}, True).worst is None
 
 
