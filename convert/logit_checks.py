@@ -19,9 +19,12 @@ from convert.tensor_limits import (
     logit_limit,
 )
 
-__all__ = ["LogitLimits", "check_logits", "limits_for"]
+__all__ = ["LogitLimits", "check_logits", "limits_for", "softened"]
 
 TINY = 1e-9  # spread of logits that are all the same
+
+
+GROSS = 0.36  # of the spread; q/k without their permutation were 0.398 off in the mildest case
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,25 @@ def check_logits(
     # Finite, but perhaps so large that a square is not: errors of infinity are too large, too.
     with np.errstate(all="ignore"):
         return _compared(found, expected, decisions, idle, limits)
+
+
+def softened(checks: Sequence[Check]) -> list[Check]:
+    """For a quantized file each of whose matrices is as near as its type allows: logits beyond
+    their limits are noted, not refused.
+
+    Massive activations and heavy tails make good files so (up to 0.29 of the spread were seen, and
+    the real model has not been). From GROSS on they are wrong all the same.
+    """
+    logits = next((check for check in checks if check.name == "logits"), None)
+    error = logits.values.get("error", GROSS) if logits else GROSS
+    if not isinstance(error, float) or error >= GROSS:
+        return list(checks)
+    return [
+        Check(check.name, f"{check.figure}, unusual", "", {**check.values, "unusual": check.why})
+        if check.why and check.name in ("logits", "top-1", "idle or speak")
+        else check
+        for check in checks
+    ]
 
 
 def _compared(

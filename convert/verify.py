@@ -33,9 +33,10 @@ from convert.llama_checks import (
     sampled_pieces,
 )
 from convert.llama_process import LlamaProcess
-from convert.logit_checks import check_logits, limits_for
+from convert.logit_checks import check_logits, limits_for, softened
 from convert.tensor import Array
 from convert.tensor_checks import check_values
+from convert.tensor_limits import UNQUANTIZED
 from convert.vocabulary import Vocabulary
 from convert.written_file import WrittenFile, read_gguf
 from duplex_local.errors import BackendError, ModelFileError
@@ -139,7 +140,9 @@ class Verifier:
         if table.ok:
             values = check_values(file, model.tensors, advance)
             equal = values.ok and not values.values["worst_tensor_error"]
-            checks += [values, *self._check_in_llama(file, equal, llama)]
+            seen = self._check_in_llama(file, equal, llama)
+            is_quantized = any(t.type not in UNQUANTIZED for t in file.tensors.values())
+            checks += [values, *(softened(seen) if values.ok and is_quantized else seen)]
         return Verification(checks, self._facts())
 
     def _facts(self) -> dict[str, Any]:

@@ -8,7 +8,8 @@ import gguf
 import numpy as np
 import pytest
 
-from convert.logit_checks import LogitLimits, check_logits, limits_for
+from convert.checks import Check
+from convert.logit_checks import LogitLimits, check_logits, limits_for, softened
 from convert.tensor import Array
 
 IDLE, DECISIONS = 7, [3, 9, 20]
@@ -98,3 +99,16 @@ def test_a_damaged_checkpoint_is_not_the_files_fault() -> None:
     wrong = np.full_like(EXPECTED, np.inf)
     (check,) = check_logits(EXPECTED, wrong, DECISIONS, IDLE, BF16)
     assert "the checkpoint's own logits are not finite" in check.why
+
+
+def test_unusual_logits_of_good_matrices_are_noted_and_gross_ones_refused() -> None:
+    def rows(error: float) -> list[Check]:
+        return [Check("logits", "off", "too far", {"error": error}), Check("top-1", "3/4", "one")]
+
+    noted = softened(rows(0.3))
+    assert all(check.ok and check.figure.endswith("unusual") for check in noted)
+    assert noted[0].values["unusual"] == "too far"
+    assert not any(check.ok for check in softened(rows(0.4)))
+    other = [*rows(0.3), Check("special ids", "-", "wrong")]
+    assert not softened(other)[-1].ok
+    assert not softened([Check("llama.cpp", "-", "it failed")])[0].ok
