@@ -1,4 +1,4 @@
-"""SHA-256 of a file while it is being written: reading it again afterwards would take as long."""
+"""SHA-256 of a file, or of one while it is being written: reading that again would take as long."""
 
 from __future__ import annotations
 
@@ -7,10 +7,19 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
-__all__ = ["FileDigest"]
+__all__ = ["FileDigest", "sha256_of"]
 
 _PIECE_BYTES = 1024 * 1024
 _WAIT_S = 0.02
+
+
+def sha256_of(path: Path) -> str:
+    """The digest of a complete file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_PIECE_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 class FileDigest:

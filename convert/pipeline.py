@@ -7,7 +7,6 @@ whatever was interrupted.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +18,7 @@ from typing import Protocol
 import numpy as np
 
 from convert.checkpoint import find_folder, read_json, read_tensors
-from convert.digest import FileDigest
+from convert.digest import FileDigest, sha256_of
 from convert.gguf_file import Model, write_gguf
 from convert.hyperparameters import parse_config
 from convert.llama_process import LlamaProcess
@@ -255,7 +254,7 @@ class _Run:
         """Check the staged file, make sure it is on the disk, and give it its name."""
         with self.reporter.bar(f"verifying {quant}", len(self.model.tensors), "tensor") as advance:
             checks = self.verifier.check(path, self.llama, advance)
-        sha256 = sha256 or _sha256(path)
+        sha256 = sha256 or sha256_of(path)
         final = _target(self.request, self.model.name, suffix)
         size_bytes = path.stat().st_size
         seconds = time.monotonic() - started_s
@@ -268,14 +267,6 @@ class _Run:
         _publish(report, report_path(final))
         self.reporter.wrote(file)
         return file
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _publish(path: Path, final: Path) -> None:

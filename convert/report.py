@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import json
 import re
@@ -14,6 +13,7 @@ from typing import Any
 
 from convert import CONVERTER_VERSION
 from convert.checks import Check
+from convert.digest import sha256_of
 
 __all__ = ["ConvertedFile", "check_sha256", "report_path", "table", "versions", "write_report"]
 
@@ -78,17 +78,9 @@ def check_sha256(gguf: Path) -> Check:
         return Check(
             "sha256", "-", f"it has {size_bytes} bytes, not the {expected_bytes} of {path.name}"
         )
-    found = _sha256(gguf)
+    found = sha256_of(gguf)
     why = f"it is {found[:12]}…, not {expected[:12]}… as in {path.name}: the file was changed"
     return Check("sha256", f"{found[:12]}…", "" if found == expected else why)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def versions() -> dict[str, str | None]:
