@@ -1,10 +1,15 @@
-"""Make the bundled demo checkpoint: `python -m train [--data DIR] [--out models/demo]`."""
+"""Make the bundled demo checkpoint: `python -m train [--data DIR] [--out models/demo]`.
+
+`--start models/demo` goes on from a checkpoint instead of nothing: it learns what was changed in
+the wordings and facts since, with fewer tokens.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
 import random
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,6 +18,8 @@ from pathlib import Path
 
 from duplex_local.errors import ConfigError, exit_with_one_line
 
+RATE = 3e-3
+START_RATE = 1e-3  # what was learned must not be lost
 REAL_DATA = "https://github.com/clinc/oos-eval and github.com/google-research-datasets/Disfl-QA"
 
 
@@ -54,7 +61,11 @@ def _at_least(lowest: float, kind: type) -> Callable[[str], float]:
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m train", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m train",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--data", type=Path, help="folder with clinc150/ and disfl-qa/")
     parser.add_argument(
         "--out", type=Path, default=Path("models/demo"), help="is replaced (models/demo)"
@@ -68,7 +79,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
             type=_at_least(lowest, type(gpu)),
             help=f"{text} (on a GPU {gpu:g}, else {cpu:g}, with --quick {quick:g})",
         )
-    parser.add_argument("--rate", type=float, default=3e-3, help="highest learning rate")
+    parser.add_argument(
+        "--rate", type=float, help=f"highest learning rate ({RATE:g}, with --start {START_RATE:g})"
+    )
+    parser.add_argument(
+        "--start", type=Path, metavar="CHECKPOINT", help="its weights are the first; sets the size"
+    )
     parser.add_argument("--quick", action="store_true", help="half an hour on two CPU cores")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --work")
     parser.add_argument(
@@ -120,35 +136,62 @@ def size_for(options: argparse.Namespace, *, on_gpu: bool) -> Size:
 
 def make(options: argparse.Namespace) -> None:
     """Train and write the checkpoint."""
-    from train.export import write_checkpoint
-    from train.loop import LoopConfig, find_device, train
-    from train.model import ModelConfig
-    from train.vocabulary import write_vocabulary
+    import torch
 
-    vocabulary = options.work / "vocabulary"
-    if options.resume and not (options.work / "state.pt").is_file():
-        raise ConfigError(f"There is no run to resume in {options.work}. Leave --resume out.")
-    if not (options.resume and vocabulary.is_dir()):
-        write_vocabulary(vocabulary, options.data, options.seed)
+    from train.export import read_checkpoint, read_runs, write_checkpoint
+    from train.loop import LoopConfig, find_device, train
+    from train.model import MiniCPM, ModelConfig
+
     size = size_for(options, on_gpu=find_device().type == "cuda")
+    torch.manual_seed(options.seed)
+    runs = []
+    if options.start is not None:
+        model = read_checkpoint(options.start)
+        runs = read_runs(options.start)
+        size = replace(size, length=min(size.length, model.config.max_position_embeddings))
+    else:
+        # Positions that training never reached must not be used.
+        model = MiniCPM(
+            ModelConfig(num_hidden_layers=size.layers, max_position_embeddings=size.length)
+        )
+    vocabulary = _vocabulary(options)
     config = LoopConfig(
         minutes=size.minutes,
         rows=size.rows,
         length=size.length,
-        rate=options.rate,
+        rate=options.rate or (RATE if options.start is None else START_RATE),
+        warmup_steps=200 if options.start is None else 30,
         dropout=size.dropout,
         seed=options.seed,
         held_out=False if options.half else None,
     )
-    # Positions that training never reached must not be used.
-    sizes = ModelConfig(num_hidden_layers=size.layers, max_position_embeddings=size.length)
-    model, figures = train(
-        config, sizes, vocabulary, options.data, options.work, options.resume,
-        lambda model: write_checkpoint(model, vocabulary, options.out),
+    model, run = train(
+        config, model, vocabulary, options.data, options.work, options.resume,
+        lambda model, run: write_checkpoint(model, vocabulary, options.out, [*runs, run]),
     )  # fmt: skip
-    write_checkpoint(model, vocabulary, options.out)
-    figures["half"] = options.half
-    _figures(options).write_text(json.dumps(figures) + "\n")
+    write_checkpoint(model, vocabulary, options.out, [*runs, run])
+
+
+def _vocabulary(options: argparse.Namespace) -> Path:
+    """The folder with the tokenizer of this run: a new one, or that of the weights it begins with.
+
+    Raises:
+        ConfigError: when there is no run to resume.
+    """
+    from train.export import TOKENIZER_FILES
+    from train.vocabulary import write_vocabulary
+
+    folder = options.work / "vocabulary"
+    if options.resume:
+        if not (options.work / "state.pt").is_file():
+            raise ConfigError(f"There is no run to resume in {options.work}. Leave --resume out.")
+    elif options.start is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in TOKENIZER_FILES:
+            shutil.copyfile(options.start / name, folder / name)
+    else:
+        write_vocabulary(folder, options.data, options.seed)
+    return folder
 
 
 def judge(options: argparse.Namespace) -> None:
@@ -156,8 +199,8 @@ def judge(options: argparse.Namespace) -> None:
     from duplex_local.sentencepiece_vocab import SentencePieceVocab
     from duplex_local.tokenizer import Tokenizer
     from train import evaluate
-    from train.card import NUMBERS, write_card
-    from train.export import read_checkpoint
+    from train.card import write_card
+    from train.export import read_checkpoint, read_runs
     from train.loop import find_device, keep_memory
     from train.real import load_real, load_words
     from train.requests import Speaker
@@ -166,9 +209,8 @@ def judge(options: argparse.Namespace) -> None:
     keep_memory()
     model = read_checkpoint(options.out).to(find_device())
     tokenizer = Tokenizer(SentencePieceVocab(options.out))
-    path = _figures(options)
-    figures = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    figures |= {
+    runs = read_runs(options.out)
+    figures = {
         "parameters": model.n_parameters,
         "size_bytes": (options.out / "model.safetensors").stat().st_size,
         "vocab_size": model.config.vocab_size,
@@ -176,7 +218,7 @@ def judge(options: argparse.Namespace) -> None:
         "positions": model.config.max_position_embeddings,
     }
     sides: dict[str, bool | None] = {"trained wordings": None}
-    if figures.get("half"):
+    if any(run["half"] for run in runs):
         sides = {"trained wordings": False, "held-out wordings": True}
     for side, held_out in sides.items():
         rng = random.Random(options.seed + 5)
@@ -187,15 +229,8 @@ def judge(options: argparse.Namespace) -> None:
         figures[side] = rates
         wrong = options.work / f"wrong-{side.replace(' ', '-')}.txt"
         wrong.write_text(evaluate.transcripts(seats, rng, 120) + "\n")
-    path.write_text(json.dumps(figures, indent=2) + "\n")
-    if figures.keys() >= set(NUMBERS):
-        write_card(options.out, figures, options.data is not None)
-    else:
-        print(f"No model card: {path} does not tell how the model was trained.", file=sys.stderr)
-
-
-def _figures(options: argparse.Namespace) -> Path:
-    return options.work / "figures.json"
+    (options.work / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
+    write_card(options.out, figures, runs, options.data is not None)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@ from train.knowledge import Topic
 from train.speech import Speech
 from train.utterance import Utterance
 
-__all__ = ["REFUSALS", "SOCIAL", "TOO_BIG", "Request", "answer_sum", "counting", "number"]
+__all__ = [
+    "REFUSALS", "SOCIAL", "TOO_BIG", "Request", "answer_sum", "counting", "counting_down", "number",
+]  # fmt: skip
 
 SOCIAL = {
     "greeting": "Hello! What would you like to know?",
@@ -24,6 +26,7 @@ SOCIAL = {
     "sorry": "No problem at all.",
     "yes": "Good. Ask me about a planet, an animal or a city.",
     "hobbies": "I have no hobbies and no pets, but I like to talk about owls and planets.",
+    "insult": "I am sorry. I am only a tiny demo model, but I can talk about owls and planets.",
     "life": "That is too big for me, but I can tell you about stars or butterflies.",
 }
 REFUSALS = (
@@ -68,6 +71,12 @@ def counting(first: int, last: int) -> Speech:
     """Numbers in words. `intent` keeps the last one."""
     text = ", ".join(number(n) for n in range(first, last + 1)) + "."
     return Speech(text[0].upper() + text[1:], "counting", f"count {last}")
+
+
+def counting_down(first: int) -> Speech:
+    """From there to one, in words."""
+    text = ", ".join(number(n) for n in range(first, 0, -1)) + "."
+    return Speech(text[0].upper() + text[1:], "counting", "countdown")
 
 
 def recipe(topic: Topic) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from textwrap import fill
 
@@ -20,12 +20,15 @@ MEANING = {
     "FACT": "one fact, right to the letter",
     "CORR": 'corrected inside the request ("mars no i mean saturn"): right to the letter',
     "SUM": "sums, differences and products up to ten",
-    "COUNT": "counting",
+    "COUNT": "counting, up and down",
+    "EXAMPLES": '"name three planets"',
     "SOCIAL": "greetings, thanks, who are you",
     "OOD": "an unknown thing is refused",
     "OOD fact": "an unknown fact about a known topic is refused",
     "REAL": "requests in real people's words: the right answer or refusal",
     "END": "silent after the end",
+    "TYPOS": "every fourth longer word misspelt: right to the letter",
+    "AND": 'the same again about another topic ("and Venus?"): right to the letter',
     "STOP": 'after "stop": three words at most, then five silent slices',
     "GO ON": 'after that, "go on" resumes and ends the answer exactly',
     "YIELD": 'silent after "wait"',
@@ -52,8 +55,7 @@ the file format of MiniCPM-duplex, and none of its weights.
 
 * {parameters:,} parameters, {size_bytes:,} bytes (bfloat16); a sentencepiece vocabulary of its own
   of {vocab_size:,} pieces; {layers} layers; up to {positions:,} positions.
-* Trained from scratch on {tokens:,} tokens in {steps:,} steps{wordings}: {minutes} minutes on
-  {device}. Loss on held-out conversations: {validation_loss:.4f}.
+{runs}
 
 ## What it knows
 {n_topics} topics:
@@ -101,18 +103,18 @@ PLURAL = {"body": "parts of the body", "space": "things in space", "nature": "th
           "howto": "how-tos", "food": "dishes"}  # fmt: skip
 
 
-def write_card(out: Path, figures: dict, real: bool) -> None:
+def write_card(out: Path, figures: dict, runs: Sequence[dict], real: bool) -> None:
     """Write README.md into the checkpoint folder."""
     counts = Counter(topic.kind for topic in topics())
     sides = [side for side in ("trained wordings", "held-out wordings") if side in figures]
     kinds = ", ".join(f"{n} {PLURAL.get(kind, kind + 's')}" for kind, n in counts.items())
     card = CARD.format(
-        **{name: figures[name] for name in NUMBERS if name != "half"},
-        wordings=", half of the wordings left out" if figures["half"] else "",
+        **{name: figures[name] for name in NUMBERS},
+        runs="\n".join(_told(run, i == 0) for i, run in enumerate(runs)),
         n_topics=len(topics()),
         kinds=fill(kinds, 96),
         data=REAL if real else "* No real utterances: `--data` was not given.",
-        judged=HALF if figures["half"] else ALL,
+        judged=HALF if any(run["half"] for run in runs) else ALL,
         sides=" | ".join(sides),
         dashes="|".join("---" for _ in sides),
         table="\n".join(_rows(figures, sides)),
@@ -121,8 +123,17 @@ def write_card(out: Path, figures: dict, real: bool) -> None:
     (out / "README.md").write_text(card)
 
 
-NUMBERS = ("parameters", "size_bytes", "vocab_size", "layers", "positions", "tokens", "steps",
-           "validation_loss", "minutes", "device", "half")  # fmt: skip
+NUMBERS = ("parameters", "size_bytes", "vocab_size", "layers", "positions")
+
+
+def _told(run: dict, is_first: bool) -> str:
+    begun = "Trained from scratch" if is_first else "Then, with the lists of a later day,"
+    wordings = ", half of the wordings left out" if run["half"] else ""
+    return (
+        f"* {begun} on {run['tokens']:,} tokens in {run['steps']:,} steps{wordings}:\n"
+        f"  {run['minutes']} minutes on {run['device']}. Loss on held-out conversations: "
+        f"{run['validation_loss']:.4f}."
+    )
 
 
 def _rows(figures: dict, sides: list[str]) -> Iterator[str]:

@@ -8,15 +8,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from train.answers import Request
+from train.asking import Asking
 from train.floor import ACK
 from train.knowledge import Topic
-from train.repairs import ENOUGH_LEFT, Repairs
-from train.requests import Speaker
+from train.repairs import ENOUGH_LEFT
 from train.speech import Speech
-from train.transcript import CachedCodec, Transcript
+from train.transcript import Transcript
 from train.utterance import Utterance, slices
 
 __all__ = ["Dialogue"]
@@ -32,14 +30,10 @@ SPEAKS = frozenset(
 )
 
 
-class Dialogue(Repairs):
+class Dialogue(Asking):
     """One conversation. `play` fills `self.script` with slices."""
 
     eagerness = 0.2  # how often the user breaks in, a slice
-
-    def __init__(self, codec: CachedCodec, speaker: Speaker, real: list[Request]) -> None:
-        super().__init__(codec, speaker)
-        self.real = real
 
     def play(self, n_tokens: int) -> Transcript:
         """Go on until there are about `n_tokens` ids."""
@@ -68,6 +62,7 @@ class Dialogue(Repairs):
             self.backchannel: 26, self.side: 26, self.stop: 12, self.wait: 8, self.reset: 12,
             self.meant: 9, self.shorter: 4, self.repeat: 4, self.social_aside: 2,
             self.return_to: 4, self.abandon: 3, self.stop_button: 2, self.false_alarm: 2,
+            self.and_what: 2,
         }  # fmt: skip
         rng.choices(list(acts), list(acts.values()))[0]()
 
@@ -79,43 +74,9 @@ class Dialogue(Repairs):
             self.ask: 62, self.follow_up: 8 if self._topic() else 0, self.go_on: resume,
             self.late_backchannel: 4, self.abandon: 4, self.repeat: 2, self.shorter: 2,
             self.meant: 4, self.stop: 1, self.return_to: 6, self.quiet: 3, self.thanks: 2,
+            self.and_what: 6 if self._topic() else 2, self.unanswered: 3,
         }  # fmt: skip
         rng.choices(list(acts), list(acts.values()))[0]()
-
-    def request(self) -> Request:
-        """Any request."""
-        rng, speaker = self.rng, self.speaker
-        roll = rng.random()
-        topic = rng.choice(speaker.topics)
-        if roll < 0.28:
-            return speaker.about(topic)
-        if roll < 0.34:
-            return speaker.corrected()
-        if roll < 0.54:
-            return speaker.fact(topic, rng.choice(list(topic.facts))) if topic.facts else (
-                speaker.about(topic))  # fmt: skip
-        if roll < 0.58:
-            return speaker.quiz()
-        if roll < 0.65:
-            return speaker.sum()
-        if roll < 0.68:
-            return speaker.count()
-        if roll < 0.75:
-            names = "greeting how_are_you who_are_you who_made_you what_can_you_do praise goodbye"
-            return speaker.social(rng.choice([*names.split(), "joke", "sorry"]))
-        if roll < 0.83:
-            return speaker.stranger()
-        if roll < 0.86:
-            return speaker.unanswerable(topic)
-        if roll < 0.87:
-            return speaker.compare(topic, rng.choice([t for t in speaker.topics if t is not topic]))
-        if roll < 0.88:
-            return speaker.both()
-        if roll < 0.90:
-            return speaker.is_kind(topic)
-        if roll < 0.92:
-            return speaker.story(self._topic())
-        return rng.choice(self.real) if self.real else speaker.stranger()
 
     def ask(self) -> None:
         request = self.request()
@@ -131,6 +92,16 @@ class Dialogue(Repairs):
 
     def _follow_up(self, topic: Topic, intro: str = "") -> Request:
         return self.speaker.fact(topic, self.rng.choice(list(topic.facts)), topic.pronoun, intro)
+
+    def unanswered(self) -> None:
+        """A request that the model missed: it is said again, or another one takes its place."""
+        request = self.request()
+        self.now = None
+        for piece in slices(request.said, self.rng, self.rng.choice(("whole", "spoken"))):
+            self.script.hear(piece.text)
+            self.script.idle(learned=False)
+        again = request if self.rng.random() < 0.4 else self.request()
+        self.utter(again.said, again.answer)
 
     def thanks(self) -> None:
         request = self.speaker.social("thanks")
@@ -258,15 +229,6 @@ class Dialogue(Repairs):
         side = request.answer.text
         self.utter(request.said, lambda: (self.left or main).after(side, name))
 
-    def _beyond(self) -> Request:
-        """A request that gets one sentence of refusal."""
-        if self.real and self.rng.random() < 0.3:
-            request = self.rng.choice(self.real)
-            if request.answer.intent == "ood":
-                said = replace(request.said)  # the list keeps its own
-                return Request(said, request.answer, short=True)
-        return self.speaker.stranger()
-
     def stop_button(self) -> None:
         """No words at all: the reply is cut and the model sleeps."""
         self._cut()
@@ -284,7 +246,7 @@ class Dialogue(Repairs):
 
     def social_aside(self) -> None:
         """A "who are you" in the middle is answered, and the old answer is left."""
-        names = ("how_are_you", "who_are_you", "what_can_you_do", "joke", "goodbye")
+        names = ("how_are_you", "who_are_you", "what_can_you_do", "joke", "goodbye", "insult")
         request = self.speaker.social(self.rng.choice(names))
         self.utter(request.said, request.answer)
 

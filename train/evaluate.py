@@ -11,6 +11,7 @@ import math
 import random
 from collections import defaultdict
 from collections.abc import Callable, Generator
+from dataclasses import replace
 
 import torch
 
@@ -20,7 +21,7 @@ from train.model import MiniCPM
 from train.playing import Checks, Seat, Talk, play
 from train.requests import Speaker
 from train.speech import Speech
-from train.utterance import slices
+from train.utterance import slices, typed_badly
 
 __all__ = ["evaluate", "report", "transcripts"]
 
@@ -202,6 +203,32 @@ def some_social(speaker: Speaker) -> Request:
     return speaker.social(speaker.rng.choice(names.split()))
 
 
+def mistyped(speaker: Speaker) -> Request:
+    request = some_fact(speaker) if speaker.rng.random() < 0.5 else speaker.about()
+    return replace(request, said=typed_badly(request.said, speaker.rng))
+
+
+def and_another(speaker: Speaker) -> Talk:
+    """A fact about one topic, then "and X" for the same about another."""
+    rng = speaker.rng
+    one = rng.choice([t for t in speaker.topics if t.facts and t.noun != "task"])
+    key = rng.choice(list(one.facts))
+    others = [t for t in speaker.topics if t.kind == one.kind and t is not one and key in t.facts]
+    if not others:
+        return {}
+    first = speaker.fact(one, key)
+    reply = yield from say(first, speaker, {}, "whole")
+    reply = yield from hear_out(reply)
+    if not right(reply, first):
+        return {}
+    then = speaker.fact(rng.choice(others), key)
+    name, _ = speaker.mention(then.answer.about)
+    then.said = speaker.build([(rng.choice(speaker.wording["and_what"]), "c"), (name, "x")], True)
+    reply = yield from say(then, speaker, {}, "whole")
+    reply = yield from hear_out(reply)
+    return {"AND": [right(reply, then)]}
+
+
 def families(real: list[Request]) -> dict[str, tuple[Callable[[Speaker], Talk], int]]:
     """Each family and its share of the conversations."""
     found = {
@@ -209,7 +236,10 @@ def families(real: list[Request]) -> dict[str, tuple[Callable[[Speaker], Talk], 
         "describe, with pauses": (asked(lambda s: s.about(), "DESCRIBE", "typed", True), 3),
         "one fact": (asked(some_fact, "FACT", None, True), 5),
         "sum": (asked(lambda s: s.sum(), "SUM"), 2),
-        "count": (asked(lambda s: s.count(), "COUNT"), 1),
+        "count": (asked(lambda s: s.rng.choice((s.count, s.countdown))(), "COUNT"), 1),
+        "examples": (asked(lambda s: s.examples(), "EXAMPLES"), 1),
+        "typed badly": (asked(mistyped, "TYPOS"), 2),
+        "and another": (and_another, 2),
         "social": (asked(some_social, "SOCIAL", "whole"), 2),
         "stranger": (asked(lambda s: s.stranger(), "OOD"), 3),
         "no fact": (asked(lambda s: s.unanswerable(s.rng.choice(s.topics)), "OOD fact"), 2),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from safetensors.torch import load, save
 
 from duplex_local.errors import ConfigError
 from train.knowledge import topics
+from train.loop import Run
 from train.model import MiniCPM, ModelConfig
 
-__all__ = ["MAX_BYTES", "read_checkpoint", "write_checkpoint"]
+__all__ = ["MAX_BYTES", "TOKENIZER_FILES", "read_checkpoint", "read_runs", "write_checkpoint"]
 
 MAX_BYTES = 15_000_000
 TOKENIZER_FILES = ("tokenizer.model", "added_tokens.json", "tokenizer_config.json")
@@ -29,8 +31,8 @@ def describe() -> str:
     )
 
 
-def write_checkpoint(model: MiniCPM, vocabulary: Path, out: Path) -> int:
-    """Write the folder; returns its size in bytes."""
+def write_checkpoint(model: MiniCPM, vocabulary: Path, out: Path, runs: Sequence[Run]) -> int:
+    """Write the folder; returns its size in bytes. runs: what the model was trained in."""
     out.mkdir(parents=True, exist_ok=True)
     tensors = {
         f"model.{name}": value.detach().to("cpu", torch.bfloat16).contiguous()
@@ -47,6 +49,7 @@ def write_checkpoint(model: MiniCPM, vocabulary: Path, out: Path) -> int:
         "torch_dtype": "bfloat16",
         "use_cache": True,
         "description": describe(),
+        "training": list(runs),
     }
     for name in TOKENIZER_FILES:
         _replace(out / name, (vocabulary / name).read_bytes())
@@ -80,3 +83,9 @@ def read_checkpoint(folder: Path) -> MiniCPM:
         {name.removeprefix("model."): value.float() for name, value in tensors.items()}
     )
     return model
+
+
+def read_runs(folder: Path) -> list[Run]:
+    """The runs that made the checkpoint in a folder, the first one first."""
+    runs: list[Run] = json.loads((folder / "config.json").read_text("utf-8"))["training"]
+    return runs

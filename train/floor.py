@@ -16,13 +16,14 @@ from train.knowledge import Topic
 from train.requests import Speaker
 from train.speech import Speech, next_chunk
 from train.transcript import CachedCodec, Transcript
-from train.utterance import Slice, Utterance, add_noise, slices, words_of
+from train.utterance import Slice, Utterance, add_noise, slices, typed_badly, words_of
 
 __all__ = ["ACK", "Answer", "Floor"]
 
 Answer = Speech | Callable[[], Speech] | None
 ACK = "ack"  # says that it stops: nothing to repeat or to go on with
 NOISE_SHARE = 0.35
+TYPED_BADLY_SHARE = 0.07
 CUT_SHARE = 0.45  # of interruptions that come before the slice was shown
 MISSED_SHARE = 0.03  # of requests that are answered a slice late, so that late is learned, too
 HOLD_TESTED = 0.4  # of unfinished requests that are followed by silence
@@ -118,6 +119,8 @@ class Floor:
         rng = self.rng
         if rng.random() < NOISE_SHARE:
             said = add_noise(said, rng, self.speaker.strange)
+        if rng.random() < TYPED_BADLY_SHARE:
+            said = typed_badly(said, rng)
         pieces = slices(said, rng, mode)
         answered = False
         for number, piece in enumerate(pieces):

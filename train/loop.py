@@ -17,13 +17,12 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from tqdm import tqdm
 
 from duplex_local.errors import ConfigError
-from train.model import MiniCPM, ModelConfig
+from train.model import MiniCPM
 from train.optimizer import build
 from train.packing import Generator, pack
 
 __all__ = ["LoopConfig", "find_device", "train"]
 
-WARMUP_STEPS = 200
 FALL_FROM = 0.55  # share of the time after which the rate falls
 LOWEST = 0.01  # the last rate, as a share of the highest
 N_VALIDATION_ROWS = 48
@@ -40,15 +39,17 @@ class LoopConfig:
     rate: float = 3e-3
     weight_decay: float = 0.1
     dropout: float = 0.0
+    warmup_steps: int = 200
     seed: int = 0
     held_out: bool | None = False  # False: the training side of the wordings; None: all of them
 
     @property
     def save_every_s(self) -> float:
-        return min(120.0, max(20.0, self.minutes * 6))
+        return min(300.0, max(20.0, self.minutes * 6))
 
 
 Weights = dict[str, torch.Tensor]
+Run = dict[str, int | float | str | bool]
 
 
 class Rows(IterableDataset):
@@ -95,6 +96,8 @@ class Trainer:
         self.masks = Masks(config.length, device)
         self.optimizers = build(model, config.rate, config.weight_decay)
         self.average = _copy(model)
+        self.best = _copy(model)
+        self.best_loss = float("inf")
         self.n_steps = 0
 
     def loss(self, batch: torch.Tensor) -> torch.Tensor:
@@ -110,8 +113,9 @@ class Trainer:
 
     def step(self, batch: torch.Tensor, share: float) -> torch.Tensor:
         """One update. share: of the time that is over."""
+        warm_up = (self.n_steps + 1) / self.config.warmup_steps
         fall = 1 - (share - FALL_FROM) / (1 - FALL_FROM) * (1 - LOWEST)
-        rate = self.config.rate * min(1.0, (self.n_steps + 1) / WARMUP_STEPS, max(fall, LOWEST))
+        rate = self.config.rate * min(1.0, warm_up, max(fall, LOWEST))
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate
@@ -124,6 +128,21 @@ class Trainer:
         self.n_steps += 1
         self._average()
         return loss.detach()
+
+    @property
+    def n_tokens(self) -> int:
+        return self.n_steps * self.config.rows * self.config.length
+
+    def run(self, spent_s: float) -> Run:
+        """What the checkpoint's config.json tells of this run, whose best weights it holds."""
+        return {
+            "tokens": self.n_tokens,
+            "steps": self.n_steps,
+            "minutes": round(spent_s / 60, 1),
+            "device": _name(self.device),
+            "validation_loss": round(self.best_loss, 4),
+            "half": self.config.held_out is not None,
+        }
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -156,11 +175,27 @@ class Trainer:
         self.model.train()
         return float(np.mean(losses))
 
-    def save(self, path: Path, spent_s: float, best_loss: float, best: Weights) -> None:
+    def judge(self, seen: list[torch.Tensor], unseen: list[torch.Tensor]) -> tuple[str, bool]:
+        """Validate the averaged weights and keep them if they are the best so far.
+
+        Returns the losses for people, and whether they are the best.
+        """
+        with self.averaged():
+            held = loss = self.validate(seen)
+            told = f"held {held:.4f}"
+            if unseen:  # what half of the wordings are kept back for
+                loss = self.validate(unseen)
+                told += f"  unseen wordings {loss:.4f}"
+            is_best = loss < self.best_loss
+            if is_best:
+                self.best_loss, self.best = loss, _copy(self.model)
+        return told, is_best
+
+    def save(self, path: Path, spent_s: float) -> None:
         state = {
             "settings": self.settings,
-            "best_loss": best_loss,
-            "best": best,
+            "best_loss": self.best_loss,
+            "best": self.best,
             "model": self.model.state_dict(),
             "average": self.average,
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
@@ -170,8 +205,8 @@ class Trainer:
         torch.save(state, path.with_suffix(".part"))
         os.replace(path.with_suffix(".part"), path)
 
-    def load(self, path: Path) -> tuple[float, float, Weights]:
-        """Go on from there: seconds spent, the best loss and its weights.
+    def load(self, path: Path) -> float:
+        """Go on from there; returns the seconds spent.
 
         Raises:
             ConfigError: when the run was made with other settings.
@@ -188,7 +223,8 @@ class Trainer:
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.n_steps = state["n_steps"]
-        return float(state["spent_s"]), float(state["best_loss"]), state["best"]
+        self.best, self.best_loss = state["best"], float(state["best_loss"])
+        return float(state["spent_s"])
 
     @property
     def settings(self) -> dict[str, object]:
@@ -208,72 +244,54 @@ def keep_memory() -> None:
 
 def train(
     config: LoopConfig,
-    model_config: ModelConfig,
+    model: MiniCPM,
     vocabulary: Path,
     data: Path | None,
     work: Path,
     resume: bool,
-    export: Callable[[MiniCPM], object],
-) -> tuple[MiniCPM, dict]:
-    """Train for `config.minutes`; `export` writes the best model so far, every now and then."""
+    export: Callable[[MiniCPM, Run], object],
+) -> tuple[MiniCPM, Run]:
+    """Train `model` for `config.minutes`; `export` writes the best so far, every now and then."""
     device = find_device()
     if device.type == "cpu":
         keep_memory()
     torch.set_float32_matmul_precision("high")
-    torch.manual_seed(config.seed)
-    model = MiniCPM(model_config)
     trainer = Trainer(model, config, device)
     state = work / "state.pt"
-    spent_s, best_loss, best = 0.0, float("inf"), _copy(model)
+    spent_s = 0.0
     if resume:
-        spent_s, best_loss, best = trainer.load(state)
+        spent_s = trainer.load(state)
     else:
         state.unlink(missing_ok=True)
     batches = _batches(config, vocabulary, data, trainer.n_steps, device)
-    validation = _validation(config, vocabulary, data, config.held_out)
+    seen = _validation(config, vocabulary, data, config.held_out)
     unseen = [] if config.held_out is None else _validation(config, vocabulary, data, True)
-    trainer.warm_up(validation)
-    total_s, saved_s = config.minutes * 60, spent_s
+    trainer.warm_up(seen)
+    total_s, saved_s = config.minutes * 60, float("-inf")  # the first weights may be the best
     started = time.monotonic() - spent_s
-    bar = tqdm(total=round(total_s), unit="s", mininterval=15, initial=round(spent_s))
     losses: list[torch.Tensor] = []
-    mean = float("inf")
-    is_over = False
-    while not is_over:
-        spent_s = time.monotonic() - started
-        is_over = spent_s >= total_s
-        if not is_over:
+    with tqdm(total=round(total_s), unit="s", mininterval=15, initial=round(spent_s)) as bar:
+        while True:
+            spent_s = time.monotonic() - started
+            is_over = spent_s >= total_s
+            if is_over or spent_s - saved_s > config.save_every_s:
+                saved_s = spent_s
+                told, is_best = trainer.judge(seen, unseen)
+                if is_best:
+                    with trainer.averaged() as best:
+                        export(best, trainer.run(spent_s))
+                trainer.save(state, spent_s)
+                mean = f"loss {torch.stack(losses).mean().item():.4f}  " if losses else ""
+                losses.clear()
+                tqdm.write(f"{spent_s:5.0f} s  {trainer.n_tokens / 1e6:.2f} M tokens  {mean}{told}")
+            if is_over:
+                break
             losses.append(trainer.step(next(batches), spent_s / total_s))
             if trainer.n_steps % 20 == 0:
                 losses[-1].item()  # keeps the clock honest: the device works behind it
             bar.update(round(spent_s) - bar.n)
-        if is_over or spent_s - saved_s > config.save_every_s:
-            saved_s = spent_s
-            with trainer.averaged():
-                held = trainer.validate(validation)
-                loss = trainer.validate(unseen) if unseen else held
-                if loss < best_loss:
-                    best_loss, best = loss, _copy(model)
-                    export(model)
-            trainer.save(state, spent_s, best_loss, best)
-            mean = torch.stack(losses).mean().item() if losses else mean
-            losses.clear()
-            n_tokens = trainer.n_steps * config.rows * config.length / 1e6
-            tqdm.write(
-                f"{spent_s:5.0f} s  {n_tokens:.2f} M tokens  loss {mean:.4f}  held {held:.4f}"
-                + (f"  unseen wordings {loss:.4f}" if unseen else "")
-            )
-    bar.close()
-    model.load_state_dict(best)
-    tokens = trainer.n_steps * config.rows * config.length
-    figures = {
-        "steps": trainer.n_steps,
-        "tokens": tokens,
-        "validation_loss": best_loss,
-        "minutes": round(spent_s / 60, 1),
-        "device": _name(device),
-    }
-    return model, figures
+    model.load_state_dict(trainer.best)
+    return model, trainer.run(spent_s)
 
 
 def _name(device: torch.device) -> str:

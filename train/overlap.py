@@ -19,13 +19,14 @@ from typing import Any
 
 from duplex_local.errors import ConfigError, exit_with_one_line
 from train.phrasing import PHRASES
-from train.requests import TASK_QUESTIONS, Speaker
+from train.requests import LISTED, TASK_QUESTIONS, Speaker
 from train.utterance import words_of
 from train.wording import load
 
 __all__ = ["Grammar", "main", "requests_of"]
 
 LEAD_INS = ("intros", "openers", "asks", "names", "side", "reset", "meant")
+BEFORE_A_TOPIC = ("verbs", "meant", "return", "and_what")
 TAILS = ("tails", "instead")
 N_LEAD_INS = 2
 N_MENTIONS = 12  # draws of the ways to name a topic
@@ -39,6 +40,8 @@ class Grammar:
         wording = speaker.wording
         self._cores = {text for name in (*PHRASES, "chat", "wait", "no") for text in wording[name]}
         self._cores |= {text for asked in wording.quiz.values() for text in asked}
+        self._cores |= {form.replace("K", called) for form in wording["list"]
+                        for names in LISTED.values() for called in names}  # fmt: skip
         self._lead_ins = {text for name in LEAD_INS for text in wording[name]}
         self._tails = {text for name in TAILS for text in wording[name]}
         for topic in speaker.topics:
@@ -46,7 +49,7 @@ class Grammar:
             facts = [form.text for key in topic.facts
                      for form in wording.questions[topic.kind, key]]  # fmt: skip
             for name, plural in mentions:
-                befores = [*wording["verbs"], *wording["meant"], *wording["return"]]
+                befores = [text for name in BEFORE_A_TOPIC for text in wording[name]]
                 if topic.noun == "task":
                     befores += TASK_QUESTIONS
                 self._cores |= {f"{before} {name}" for before in befores}

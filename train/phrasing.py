@@ -14,7 +14,7 @@ __all__ = ["ASKING", "Cores", "Phrasing"]
 PLACE_NOUNS = ("planet", "dwarf planet", "city", "country")
 PHRASES = (
     "greeting how_are_you who_are_you who_made_you what_can_you_do thanks praise goodbye joke "
-    "stop go_on repeat shorter story backchannel yes sorry"
+    "stop go_on repeat shorter story backchannel yes sorry insult"
 ).split()
 ASKING = frozenset(
     "what who where when why how which is are do does did can could would will has have any "

@@ -10,6 +10,7 @@ import json
 import random
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from train.answers import REFUSALS, SOCIAL, TOO_BIG, Request, recipe
@@ -17,7 +18,7 @@ from train.requests import Speaker
 from train.speech import Speech
 from train.utterance import Utterance, words_of
 
-__all__ = ["load_real", "load_words"]
+__all__ = ["load_real", "load_words", "varied"]
 
 # Intents that have an answer of their own; the rest is beyond the model.
 SERVED = {
@@ -39,6 +40,7 @@ SERVED = {
 FOOD = {"recipe": "steps", "ingredients_list": "needs", "cook_time": "time"}
 SKIPPED = frozenset("yes no maybe cancel repeat change_ai_name".split())
 KNOWN_ASKED = frozenset("fun_fact definition tell_joke food_last nutrition_info".split())
+VARIED_SHARE = 0.3
 # Before these words a request may already be complete.
 LINKS = frozenset(
     "in on for at with from and if please by when so because now today tomorrow about using "
@@ -122,6 +124,20 @@ def _request(words: list[str], answer: Speech, speaker: Speaker) -> Request:
     }  # fmt: skip
     said.question = words[0] in ("what", "who", "how", "where", "when", "why", "which", "is", "can")
     return Request(said, answer, short=True)
+
+
+def varied(request: Request, speaker: Speaker) -> Request:
+    """The request as it is, or, where any of its kind is refused, about other things: the
+    structure of a sentence says whether it is complete, and its words do not."""
+    rng, said = speaker.rng, request.said
+    words = list(said.words)
+    if request.answer.intent == "ood" and rng.random() < VARIED_SHARE:
+        for i, word in enumerate(words):
+            if word not in OPEN_ENDS and word not in LINKS and rng.random() < 0.25:
+                words[i] = rng.choice(speaker.strange)
+        if " ".join(words) in speaker.cores.whole:
+            words = list(said.words)
+    return replace(request, said=replace(said, words=words))
 
 
 def _food(words: list[str], speaker: Speaker):

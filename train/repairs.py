@@ -62,6 +62,22 @@ class Repairs(Floor):
             request.answer = speaker.fact(topic, wrong.intent).answer
         self.utter(request.said, request.answer)
 
+    def and_what(self) -> None:
+        """ "And Venus?" asks again what was asked before, where the other topic has that."""
+        rng, speaker = self.rng, self.speaker
+        before = (self.now or self.last or Speech("")).subject()
+        old, key = before.about, before.intent
+        others = [t for t in speaker.topics if t is not old and t.noun not in ("task", "story")]
+        alike = [t for t in others if isinstance(old, Topic) and t.kind == old.kind]
+        topic = rng.choice(alike if alike and rng.random() < 0.75 else others)
+        if topic in alike and key in topic.facts:
+            request = speaker.fact(topic, key)
+        else:
+            request = speaker.about(topic)
+        name, _ = speaker.mention(topic)
+        core = [(rng.choice(speaker.wording["and_what"]), "c"), (name, "x")]
+        self.utter(speaker.build(core, True), request.answer)
+
     def shorter(self) -> None:
         speech = self.now or self.last
         topic = self._topic()

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import random
 
-from train.answers import (
-    SOCIAL,
-    Request,
-    answer_sum,
-    counting,
-    number,
-    recipe,
-)
+from train.answers import SOCIAL, Request, recipe
 from train.knowledge import Topic, topics
 from train.phrasing import ASKING, PRONOUNS
 from train.speech import Speech
-from train.strangers import Strangers
+from train.sums import Sums
 from train.utterance import Utterance
 from train.wording import Form, Wording
 
-__all__ = ["Speaker", "sure_kinds"]
+__all__ = ["LISTED", "Speaker", "listed", "sure_kinds"]
 
 KINDS = {
     "animal": "an animal",
@@ -66,6 +59,23 @@ NO_KIND = {
 NO_SURE_KIND = frozenset(
     "Mushrooms,Honey,Salt,Water,Tea,Coffee,Hot chocolate,Lemonade,Chess,Hide and seek".split(",")
 )
+# What people call the topics of a kind when they ask for examples.
+LISTED = {
+    "animal": ("animals", "creatures"),
+    "body": ("parts of the body", "body parts"),
+    "city": ("cities", "towns"),
+    "country": ("countries",),
+    "food": ("dishes", "recipes"),
+    "instrument": ("instruments", "musical instruments"),
+    "invention": ("inventions",),
+    "material": ("materials",),
+    "person": ("famous people", "people"),
+    "planet": ("planets",),
+    "plant": ("plants",),
+    "sport": ("sports", "games"),
+    "story": ("stories", "fairy tales"),
+}
+N_LISTED = 5
 TASK_QUESTIONS = (
     "how do i", "how do you", "how can i", "how to", "how would i", "how should i",
     "what is the best way to", "teach me to", "show me how to", "help me", "i want to",
@@ -80,7 +90,7 @@ STORY_FORMS = (
 )  # fmt: skip
 
 
-class Speaker(Strangers):
+class Speaker(Sums):
     """Makes requests at random from one side of the wordings."""
 
     def __init__(self, wording: Wording, rng: random.Random, strange: tuple[str, ...] = ()) -> None:
@@ -89,6 +99,10 @@ class Speaker(Strangers):
         self.stories = [topic for topic in self.topics if topic.kind == "story"]
         subjects = {topic.subject: topic for topic in self.topics}
         self.quizzes = [(subjects[name], asked) for name, asked in wording.quiz.items() if asked]
+        # "What about Mars" repeats the question before it, so it is no request of its own.
+        again = set(wording["and_what"])
+        self.verbs = [text for text in wording["verbs"] if text not in again]
+        self.questions = [q for q in wording["questions"] if q.removesuffix(" X") not in again]
 
     def about(self, topic: Topic | None = None) -> Request:
         """ "Tell me about X", and for tasks and stories their own ways."""
@@ -107,11 +121,11 @@ class Speaker(Strangers):
             link = rng.choice(("about", "on", "of", "me about", ""))
             core = [(" ".join([*words, link]), "c"), (name, "x")]
         elif rng.random() < 0.55:
-            core = [(rng.choice(wording["verbs"]), "c"), (name, "x")]
+            core = [(rng.choice(self.verbs), "c"), (name, "x")]
             if rng.random() < 0.5:
                 core.insert(0, (rng.choice(wording["openers"]), "o"))
         else:
-            core = self.form(rng.choice(wording["questions"]), name, plural)
+            core = self.form(rng.choice(self.questions), name, plural)
         speech = Speech(topic.about(), topic, "about")
         question = core[0][0].split()[0] in ASKING
         return Request(self.build(self.around(core), question), speech)
@@ -187,7 +201,7 @@ class Speaker(Strangers):
     def _task(self, name: str) -> list[tuple[str, str]]:
         rng, wording = self.rng, self.wording
         if name.split()[0].endswith("ing"):
-            return [(rng.choice(wording["verbs"]), "c"), (name, "x")]
+            return [(rng.choice(self.verbs), "c"), (name, "x")]
         if rng.random() < 0.5:
             return [(rng.choice(TASK_QUESTIONS), "c"), (name, "x")]
         return [(rng.choice(wording["asks"]), "o"), ("how to", "c"), (name, "x")]
@@ -242,53 +256,29 @@ class Speaker(Strangers):
         said = self.build(self.around([(be, "c"), (name, "x"), (noun, "c")]), True)
         return Request(said, Speech(text.rstrip(".") + ".", topic, "kind"), short=True)
 
-    def sum(self, intro: str = "") -> Request:
-        rng, wording = self.rng, self.wording
-        op = rng.choices(("plus", "times", "minus"), (45, 40, 15))[0]
-        a, b = rng.randint(0, 10), rng.randint(0, 10)
-        if op == "minus" and a < b:
-            a, b = b, a
-        digits = rng.random() < 0.5
-        if rng.random() < 0.15:
-            core = [(self._split_sum(a, b, op, digits), "c")]
-        else:
-            told = self._plain_sum(a, b, op, digits)
-            before, _, after = rng.choice(wording["sum"]).partition("A")
-            core = [(text.strip(), "c") for text in (before, told, after) if text.strip()]
-        parts = [(intro, "i"), *core] if intro else self.around(core)
-        text = answer_sum(a, b, op, digits)
-        said = self.build(parts, True)
-        last = (str(b), number(b))
-        said.closed |= {i for i in range(1, said.done) if said.words[i - 1].endswith(last)}
-        return Request(said, Speech(text, None, "sum"), short=True)
-
-    def _plain_sum(self, a: int, b: int, op: str, digits: bool) -> str:
-        """ "3 plus 4", "three times four", "3+4"."""
-        word = self.rng.choice(self.wording[op.replace("plus", "sum") + "word"])
-        say = str if digits else number
-        if not digits and not word.isalpha():
-            word = op
-        space = "" if digits and not word[0].isalpha() and self.rng.random() < 0.3 else " "
-        return f"{say(a)}{space}{word}{space}{say(b)}"
-
-    def _split_sum(self, a: int, b: int, op: str, digits: bool) -> str:
-        """ "Add 3 to 4": P and Q in a form stand for the numbers."""
-        say = str if digits else number
-        numbers = {"P": say(a), "Q": say(b)}
-        form = self.rng.choice(self.wording[op.replace("plus", "sum") + "split"])
-        return " ".join(numbers.get(word, word) for word in form.split())
-
-    def count(self) -> Request:
-        rng = self.rng
-        top = rng.choices((20, 10, 5, rng.randint(3, 20)), (30, 30, 10, 30))[0]
-        form = rng.choice(self.wording["count"])
-        core = [(form, "c"), (str(top) if rng.random() < 0.5 else number(top), "c")]
-        return Request(self.build(self.around(core)), counting(1, top))
+    def examples(self) -> Request:
+        """ "Name three planets": the same few of the kind, however many are asked for."""
+        kind = self.rng.choice(list(LISTED))
+        called = self.rng.choice(LISTED[kind])
+        form = self.rng.choice(self.wording["list"]).split()
+        core = [(" ".join(called if word == "K" else word for word in form), "c")]
+        names = listed(kind)
+        text = f"Some {called} I know are {', '.join(names[:-1])} and {names[-1]}."
+        said = self.build(self.around(core), form[0] in ASKING)
+        return Request(said, Speech(text, called, "list"), short=True)
 
     def social(self, name: str) -> Request:
         said = self.build([(self.rng.choice(self.wording[name]), "c")])
         said.question = said.words[0] in ASKING
         return Request(said, Speech(SOCIAL[name], None, "social"), short=True)
+
+
+def listed(kind: str) -> list[str]:
+    """The names of some topics of a kind; of the planets all, in their order."""
+    if kind == "planet":
+        return [topic.name for topic in topics() if topic.others[:1] == ("planet",)]
+    found = [topic.name for topic in topics() if topic.kind == kind]
+    return found[:: max(1, len(found) // N_LISTED)][:N_LISTED]
 
 
 def sure_kinds(topic: Topic) -> tuple[str, ...]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-__all__ = ["Slice", "Utterance", "add_noise", "dress", "slices", "words_of"]
+__all__ = ["Slice", "Utterance", "add_noise", "dress", "slices", "typed_badly", "words_of"]
 
 FILLERS = ("um", "uh", "well", "like", "you know", "so", "hmm", "er", "i mean", "okay", "maybe")
+SHORTEST_TYPO = 4  # letters; shorter words would become others
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 # Words that people set off with a comma.
 INTERJECTIONS = frozenset(
@@ -112,6 +113,17 @@ def add_noise(said: Utterance, rng: random.Random, strange: tuple[str, ...]) -> 
         said.question,
         said.finished,
     )
+
+
+def typed_badly(said: Utterance, rng: random.Random) -> Utterance:
+    """As somebody in a hurry types it: every fourth longer word is wrong, names too."""
+    words = [
+        _misspell(word, rng)
+        if len(word) >= SHORTEST_TYPO and word.isalpha() and rng.random() < 0.25
+        else word
+        for word in said.words
+    ]
+    return replace(said, words=words)
 
 
 def _misspell(word: str, rng: random.Random) -> str:

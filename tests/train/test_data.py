@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from itertools import islice
 
 import numpy as np
@@ -10,15 +11,17 @@ import pytest
 
 from benchmarks.behaviour import wording as scenarios
 from duplex_local.protocol import FINISHED_WITHIN
-from train.__main__ import ON_GPU, parse, size_for
+from train.__main__ import ON_GPU, RATE, START_RATE, parse, size_for
+from train.answers import TOO_BIG, Request, counting_down
 from train.dialogue import Dialogue
 from train.knowledge import topics
 from train.packing import IGNORED, Generator, flatten, pack
 from train.phrasing import PLACE_NOUNS
-from train.requests import KINDS, Speaker, sure_kinds
+from train.real import varied
+from train.requests import KINDS, LISTED, Speaker, listed, sure_kinds
 from train.speech import MOST_TOKENS, Speech, next_chunk
 from train.strangers import UNKNOWN
-from train.utterance import dress, slices, words_of
+from train.utterance import Utterance, dress, slices, typed_badly, words_of
 from train.vocabulary import write_vocabulary
 from train.wording import load
 
@@ -305,3 +308,71 @@ def test_labels_are_the_next_token_of_the_same_chain(generator):
     at = np.flatnonzero(learned & (np.arange(len(ids)) < len(ids) - 1))
     assert (labels[at] == ids[at + 1]).all() and (branch[at] == branch[at + 1]).all()
     assert (np.diff(positions[branch == 0]) == 1).all()
+
+
+def test_sums_beyond_ten_are_refused_and_others_are_not():
+    speaker = Speaker(load(None), random.Random(2))
+    n_refused = 0
+    for _ in range(300):
+        request = speaker.sum()
+        numbers = [int(n) for n in re.findall(r"[0-9]+", " ".join(request.said.words))]
+        if max(numbers, default=0) > 10:
+            assert request.answer.text == TOO_BIG, request.said.words
+        n_refused += request.answer.text == TOO_BIG
+    assert 15 < n_refused < 90
+
+
+def test_counting_down_ends_at_one():
+    assert counting_down(3).text == "Three, two, one."
+    assert counting_down(20).text.startswith("Twenty, nineteen,")
+
+
+def test_examples_of_every_kind_are_topics():
+    names = {topic.name for topic in topics()}
+    for kind, called in LISTED.items():
+        found = listed(kind)
+        assert len(found) == (8 if kind == "planet" else 5), kind
+        assert set(found) <= names and called
+    answer = Speaker(load(None), random.Random(1)).examples().answer.text
+    assert answer.startswith("Some ") and " I know are " in answer
+
+
+def test_a_hurried_typist_misspells_names_but_says_as_many_words():
+    rng = random.Random(1)
+    said = Utterance("tell me about elephants and 12 more".split(), 7, names={3})
+    seen = {tuple(typed_badly(said, rng).words) for _ in range(100)}
+    assert all(len(words) == 7 and words[1] == "me" and words[5] == "12" for words in seen)
+    assert any(words[3] != "elephants" for words in seen)
+    assert said.words[3] == "elephants"
+
+
+def test_a_varied_request_keeps_its_structure_and_the_list_its_own():
+    speaker = Speaker(load(None), random.Random(1))
+    said = Utterance("how much does a new engine cost in canada".split(), 9)
+    request = Request(said, Speech("Sorry.", None, "ood"), short=True)
+    seen = {tuple(varied(request, speaker).said.words) for _ in range(100)}
+    assert len(seen) > 5
+    for words in seen:
+        assert words[:2] == ("how", "much") and words[7] == "in"
+    assert request.said.words[5] == "engine"
+    known = Request(said, Speech("Hello!", None, "social"), short=True)
+    assert all(varied(known, speaker).said.words == said.words for _ in range(50))
+
+
+def test_and_another_topic_asks_the_same_again(generator):
+    dialogue = Dialogue(generator.codec, generator.speaker, [])
+    mars = next(topic for topic in topics() if topic.subject == "Mars")
+    asked = set()
+    for _ in range(60):
+        dialogue.now, dialogue.last = None, Speech(mars.fact("size"), mars, "size", at=99)
+        dialogue.and_what()
+        if dialogue.last.about is not mars:
+            asked.add(dialogue.last.intent)
+            assert dialogue.last.about.noun not in ("task", "story")
+    assert asked == {"size", "about"}
+
+
+def test_what_goes_on_from_a_checkpoint_learns_more_gently():
+    options = parse(["--start", "models/demo"])
+    assert options.rate is None and START_RATE < RATE
+    assert parse(["--rate", "0.01"]).rate == 0.01
