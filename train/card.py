@@ -9,7 +9,7 @@ from textwrap import fill
 
 from train.knowledge import topics
 
-__all__ = ["write_card"]
+__all__ = ["NUMBERS", "write_card"]
 
 MEANING = {
     "HOLD": "silent while a request is unfinished (whole conversations)",

@@ -13,6 +13,7 @@ from benchmarks.behaviour import wording as scenarios
 from duplex_local.protocol import FINISHED_WITHIN
 from train.__main__ import ON_GPU, RATE, START_RATE, parse, size_for
 from train.answers import TOO_BIG, Request, counting_down
+from train.card import NUMBERS, write_card
 from train.dialogue import Dialogue
 from train.knowledge import topics
 from train.packing import IGNORED, Generator, flatten, pack
@@ -376,3 +377,16 @@ def test_what_goes_on_from_a_checkpoint_learns_more_gently():
     options = parse(["--start", "models/demo"])
     assert options.rate is None and START_RATE < RATE
     assert parse(["--rate", "0.01"]).rate == 0.01
+
+
+def test_the_card_tells_every_run_of_the_training(tmp_path):
+    first = {"tokens": 1000, "steps": 10, "minutes": 1.5, "device": "an abacus",
+             "validation_loss": 9.9, "half": False}  # fmt: skip
+    second = first | {"tokens": 2000, "device": "2 CPU cores"}
+    rate = {"value": 0.5, "n": 4, "low": 0.15, "high": 0.85}
+    figures = {name: 1 for name in NUMBERS} | {"trained wordings": {"HOLD": rate}}
+    write_card(tmp_path, figures, [first, second], real=True)
+    card = (tmp_path / "README.md").read_text("utf-8")
+    assert "Trained from scratch on 1,000 tokens in 10 steps" in card and "an abacus" in card
+    assert "Then, with the lists of a later day, on 2,000 tokens" in card
+    assert "50.0 % (4; 15.0-85.0)" in card

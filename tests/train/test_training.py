@@ -1,0 +1,67 @@
+"""Training itself, for seconds: on from a checkpoint, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="training needs torch: pip install -e '.[train]'")
+
+from train.export import TOKENIZER_FILES, read_checkpoint, write_checkpoint
+from train.model import MiniCPM, ModelConfig
+
+ROOT = Path(__file__).parents[2]
+SMALL = ("--minutes", "0.1", "--rows", "1")
+FIRST_RUN = {"tokens": 1000, "steps": 10, "minutes": 1.5, "device": "an abacus",
+             "validation_loss": 9.9, "half": False}  # fmt: skip
+
+
+def train(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """In a process of its own: threads and memory are set for training there."""
+    command = [sys.executable, "-m", "train", *map(str, arguments), *SMALL]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110)
+
+
+def make(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Training without its long evaluation."""
+    code = "import sys; from train.__main__ import make, parse; make(parse(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, *map(str, arguments), *SMALL]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110)
+
+
+def test_going_on_from_a_checkpoint_keeps_its_vocabulary_and_tells_both_runs(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    small = MiniCPM(ModelConfig(num_hidden_layers=1, max_position_embeddings=256))
+    write_checkpoint(small, ROOT / "models/demo", first, [FIRST_RUN])
+    (tmp_path / "work").mkdir()
+    done = make("--start", first, "--out", second, "--work", tmp_path / "work")
+    assert done.returncode == 0, done.stderr
+    told, run = json.loads((second / "config.json").read_text("utf-8"))["training"]
+    assert told == FIRST_RUN
+    assert run["tokens"] == run["steps"] * 256 > 0
+    for name in TOKENIZER_FILES:
+        assert (second / name).read_bytes() == (first / name).read_bytes()
+    # The best weights are kept, and those of the beginning count.
+    held = [float(loss) for loss in re.findall(r"held ([0-9.]+)", done.stdout)]
+    assert len(held) >= 2 and run["validation_loss"] == min(held) < held[0]
+    before, after = read_checkpoint(first), read_checkpoint(second)
+    assert not before.embed_tokens.weight.equal(after.embed_tokens.weight)
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (("--start", "nowhere"), "There is no model in nowhere."),
+        (("--resume",), "There is no run to resume"),
+    ],
+)
+def test_what_cannot_begin_says_so_in_one_line(tmp_path, arguments, said):
+    done = train(*arguments, "--out", tmp_path / "out", "--work", tmp_path / "work")
+    assert done.returncode == 1
+    assert said in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
