@@ -20,6 +20,7 @@ ASKING = frozenset(
     "what who where when why how which is are do does did can could would will has have any "
     "may shall whose".split()
 )
+STRANGE_TAIL_SHARE = 0.05  # "an egg these days": words behind a request that change nothing
 PRONOUNS = ("it", "they", "he", "she")
 POSSESSIVE = {"it": "its", "they": "their", "he": "his", "she": "her"}
 # Before a pronoun that is a subject.
@@ -149,6 +150,8 @@ class Phrasing:
             parts.insert(0, (rng.choice(wording["intros"]), "i"))
         if tails and rng.random() < 0.2:
             parts.append((rng.choice(wording["tails"]), "t"))
+        elif tails and rng.random() < STRANGE_TAIL_SHARE:
+            parts.append((" ".join(rng.choices(self.strange, k=rng.randint(1, 3))), "t"))
         return parts
 
     def phrase(self, section: str, before: str = "") -> Utterance:

@@ -10,6 +10,7 @@ from train.speech import Speech
 __all__ = ["ENOUGH_LEFT", "Repairs"]
 
 NOTHING_TO_SAY = "There is nothing to go on with. Ask me about Mars or owls."
+COMPLAINTS = ("too long", "way too long", "hey", "okay okay", "so many words", "no", "boring")
 ENOUGH_LEFT = 15  # characters: less is not worth coming back to
 
 
@@ -53,6 +54,12 @@ class Repairs(Floor):
             parts = [(marker, "i"), (name, "x")]
             if rng.random() < 0.15:
                 parts.append(("please", "t"))
+            elif rng.random() < 0.2:  # "Mars is what I meant"
+                parts = [(name, "x"), (rng.choice(speaker.wording["meant_after"]), "c")]
+                if rng.random() < 0.5:
+                    parts.insert(0, (rng.choice(("no", "no no", "sorry", "wait", "hey")), "i"))
+            elif isinstance(old, Topic) and rng.random() < 0.2:  # "not Venus, Mars"
+                parts = [("not", "c"), (speaker.mention(old)[0], "x"), (name, "x")]
             request.said = speaker.build(parts)
             if isinstance(old, Topic) and rng.random() < 0.2:
                 request.said = speaker.contrasted(request.said, old)
@@ -84,7 +91,8 @@ class Repairs(Floor):
         if speech is None or topic is None or speech.intent not in ("about", "short"):
             return
         answer = Speech(topic.short(), topic, "short")
-        self.utter(self.speaker.phrase("shorter"), answer)
+        before = self.rng.choice(COMPLAINTS) if self.rng.random() < 0.2 else ""
+        self.utter(self.speaker.phrase("shorter", before), answer)
 
     def repeat(self) -> None:
         speech = self.now or self.last

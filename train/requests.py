@@ -229,19 +229,29 @@ class Speaker(Sums):
         form: Form = rng.choice(self.wording.questions[topic.kind, key])
         while name in PRONOUNS and form.text.startswith("X ") and form.lead == "=":
             form = rng.choice(self.wording.questions[topic.kind, key])  # not "their diet", curtly
-        core = self.form(form.text, name, plural)
-        if form.lead == ">":
+        text = form.text
+        if "ONE" in text:  # a single one without its article: "a baby owl"
+            text, name = text.replace("ONE", "X"), topic.others[0]
+        lead = form.lead
+        if lead == "=" and name not in PRONOUNS and rng.random() < 0.3:
+            text, lead = self._curt(text), ""
+        core = self.form(text, name, plural)
+        if lead == ">" or (lead == "?" and rng.random() < 0.08):
             core.insert(0, (rng.choice(self.wording["asks"]), "o"))
-        elif form.lead == "=":
+        elif lead == "=":
             core.insert(0, (rng.choice(self.wording["names"]), "o"))
-        elif rng.random() < 0.08:
-            core.insert(0, (rng.choice(self.wording["asks"]), "o"))
         parts = [(intro, "i"), *core] if intro else self.around(core)
         said = self.build(parts, form.lead == "?")
         text = topic.fact(key)
         if key == "steps":
             text = recipe(topic)
         return Request(said, Speech(text, topic, key), short=True)
+
+    def _curt(self, form: str) -> str:
+        """ "The size of X" in a hurry: "size of X" or "X size"."""
+        form = form.removeprefix("the ")
+        noun, of, rest = form.partition(" of X")
+        return f"X {noun}" if of and not rest and self.rng.random() < 0.5 else form
 
     def is_kind(self, topic: Topic) -> Request:
         """ "Is X a city": asked of another topic where the answer for `topic` is not sure."""

@@ -9,6 +9,9 @@ __all__ = ["Slice", "Utterance", "add_noise", "dress", "slices", "typed_badly", 
 
 FILLERS = ("um", "uh", "well", "like", "you know", "so", "hmm", "er", "i mean", "okay", "maybe")
 SHORTEST_TYPO = 4  # letters; shorter words would become others
+# "What on earth is a tuba": what may stand behind these words says nothing.
+EMPHATIC = frozenset("what who where when why how".split())
+EMPHASIS = ("on earth", "in the world", "the hell", "the heck", "exactly", "again", "the devil")
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 # Words that people set off with a comma.
 INTERJECTIONS = frozenset(
@@ -81,6 +84,8 @@ def add_noise(said: Utterance, rng: random.Random, strange: tuple[str, ...]) -> 
     at: list[int] = []  # at[i]: where old word i begins
     for i, word in enumerate(said.words):
         free = i not in said.fixed and i < said.done
+        if i == 1 and said.words[0] in EMPHATIC and rng.random() < 0.04:
+            words += rng.choice(EMPHASIS).split()
         at.append(len(words))
         roll = rng.random()
         if free and roll < 0.05:
@@ -183,22 +188,29 @@ def _set_marks(said: Utterance, words: list[str], rng: random.Random, is_proper:
 
 
 def slices(said: Utterance, rng: random.Random, mode: str | None = None) -> list[Slice]:
-    """Cut into slices: spoken (4-6 words), typed (1-3), mixed (1-8), whole, or one long message.
+    """Cut into slices: spoken (4-6 words), typed (1-3), mixed (1-8), late (mixed, but the last word
+    or two that are needed come alone), whole, or one long message.
 
     A long message is sent at once: all its slices but the last get a forced idle.
     """
-    modes = ("spoken", "typed", "mixed", "whole", "forced")
-    mode = mode or rng.choices(modes, (30, 20, 17, 25, 8))[0]
+    modes = ("spoken", "typed", "mixed", "late", "whole", "forced")
+    mode = mode or rng.choices(modes, (25, 18, 16, 12, 22, 7))[0]
     words = dress(said, rng)
-    low, high = {"spoken": (4, 6), "typed": (1, 3), "mixed": (1, 8), "forced": (4, 6)}.get(
-        mode, (99, 99)
-    )
+    low, high = {
+        "spoken": (4, 6),
+        "typed": (1, 3),
+        "mixed": (1, 8),
+        "late": (2, 8),
+        "forced": (4, 6),
+    }.get(mode, (99, 99))
     if mode == "whole" and said.done < len(words) and rng.random() < 0.5:
         low = high = said.done
+    last = said.done - rng.randint(1, 2) if mode == "late" else 0
     ends: list[int] = []
     at = 0
     while at < len(words):
-        at = min(at + rng.randint(low, high), len(words))
+        step = rng.randint(low, high)
+        at = last if at < last < at + step else min(at + step, len(words))
         while at < len(words) and mode != "forced" and at in said.closed:
             at += 1
         ends.append(at)

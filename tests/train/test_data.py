@@ -87,7 +87,7 @@ def test_a_side_answer_returns_to_where_it_was():
     assert side.said(36).subject().rest == speech.said(36 - side.join).rest
 
 
-@pytest.mark.parametrize("mode", ["spoken", "typed", "mixed"])
+@pytest.mark.parametrize("mode", ["spoken", "typed", "mixed", "late"])
 def test_no_slice_ends_where_a_shorter_request_is_complete(mode):
     speaker = Speaker(load(False), random.Random(1))
     for _ in range(300):
@@ -390,3 +390,16 @@ def test_the_card_tells_every_run_of_the_training(tmp_path):
     assert "Trained from scratch on 1,000 tokens in 10 steps" in card and "an abacus" in card
     assert "Then, with the lists of a later day, on 2,000 tokens" in card
     assert "50.0 % (4; 15.0-85.0)" in card
+
+
+def test_the_last_words_of_a_request_may_come_alone():
+    rng = random.Random(1)
+    said = Utterance("i would really like to know what a harp is".split(), 10)
+    ends = {slices(said, rng, "late")[-1].text for _ in range(50)}
+    assert {text.lower().strip("?.!") for text in ends} == {"is", "harp is"}
+
+
+def test_curt_requests_name_the_topic_and_the_fact():
+    speaker = Speaker(load(None), random.Random(1))
+    assert {speaker._curt("the size of X") for _ in range(20)} == {"size of X", "X size"}
+    assert speaker._curt("X's diet") == "X's diet"
