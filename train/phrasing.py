@@ -21,6 +21,13 @@ ASKING = frozenset(
     "may shall whose".split()
 )
 STRANGE_TAIL_SHARE = 0.05  # "an egg these days": words behind a request that change nothing
+# Words that say something wherever they stand, so that they disturb nothing.
+TELLING = frozenset(
+    "not no and or plus minus times divided add wait stop me you countries animals dishes recipes "
+    "people plants cities sports games materials instruments inventions stories planets towns "
+    "zero one two three four five six seven eight nine ten eleven twelve twenty hundred thousand "
+    "million number count what who where when why how which again instead rather".split()
+)
 PRONOUNS = ("it", "they", "he", "she")
 POSSESSIVE = {"it": "its", "they": "their", "he": "his", "she": "her"}
 # Before a pronoun that is a subject.
@@ -62,11 +69,15 @@ class Phrasing:
     def __init__(self, wording: Wording, rng: random.Random, strange: tuple[str, ...] = ()) -> None:
         self.wording = wording
         self.rng = rng
-        self.strange = strange or tuple(" ".join(wording["thing"]).split())
         self.cores = _complete_cores(wording)
         self.backchannels = frozenset(wording["backchannel"])
         self.known = frozenset(
             name.lower() for topic in topics() for name in (topic.subject, *topic.others)
+        )
+        strange = strange or tuple(" ".join(wording["thing"]).split())
+        telling = self.known | self.cores.whole | set(wording["wait"]) | TELLING
+        self.strange = tuple(
+            word for word in strange if word not in telling and word.rstrip("s") not in telling
         )
 
     def mention(self, topic: Topic) -> tuple[str, bool]:
@@ -142,15 +153,17 @@ class Phrasing:
         core = " ".join([*head[: first + 1], "X"]).split()
         return any(" ".join(core[i:]) in self.cores.forms for i in range(len(core)))
 
-    def around(self, core: list[tuple[str, str]], tails: bool = True) -> list[tuple[str, str]]:
+    def around(
+        self, core: list[tuple[str, str]], strange_tails: bool = True
+    ) -> list[tuple[str, str]]:
         """Perhaps words before and after a core."""
         rng, wording = self.rng, self.wording
         parts = list(core)
         if rng.random() < 0.22:
             parts.insert(0, (rng.choice(wording["intros"]), "i"))
-        if tails and rng.random() < 0.2:
+        if rng.random() < 0.2:
             parts.append((rng.choice(wording["tails"]), "t"))
-        elif tails and rng.random() < STRANGE_TAIL_SHARE:
+        elif strange_tails and len(core) > 1 and rng.random() < STRANGE_TAIL_SHARE:
             parts.append((" ".join(rng.choices(self.strange, k=rng.randint(1, 3))), "t"))
         return parts
 

@@ -6,11 +6,12 @@ from train.answers import REFUSALS, Request, counting
 from train.floor import ACK, Floor
 from train.knowledge import Topic
 from train.speech import Speech
+from train.utterance import Utterance
 
 __all__ = ["ENOUGH_LEFT", "Repairs"]
 
 NOTHING_TO_SAY = "There is nothing to go on with. Ask me about Mars or owls."
-COMPLAINTS = ("too long", "way too long", "hey", "okay okay", "so many words", "no", "boring")
+COMPLAINTS = ("too long", "way too long", "hey", "okay okay", "so many words", "no")
 ENOUGH_LEFT = 15  # characters: less is not worth coming back to
 
 
@@ -51,23 +52,29 @@ class Repairs(Floor):
         request = speaker.about(topic)
         if rng.random() < 0.8 and topic.noun != "task":
             name, _ = speaker.mention(topic)
-            parts = [(marker, "i"), (name, "x")]
-            if rng.random() < 0.15:
-                parts.append(("please", "t"))
-            elif rng.random() < 0.2:  # "Mars is what I meant"
-                parts = [(name, "x"), (rng.choice(speaker.wording["meant_after"]), "c")]
-                if rng.random() < 0.5:
-                    parts.insert(0, (rng.choice(("no", "no no", "sorry", "wait", "hey")), "i"))
-            elif isinstance(old, Topic) and rng.random() < 0.2:  # "not Venus, Mars"
-                parts = [("not", "c"), (speaker.mention(old)[0], "x"), (name, "x")]
-            request.said = speaker.build(parts)
-            if isinstance(old, Topic) and rng.random() < 0.2:
-                request.said = speaker.contrasted(request.said, old)
+            request.said = self._named(name, marker, old)
         else:
             self._prefix(request, marker)
         if isinstance(old, Topic) and wrong.intent in topic.facts and not refused:
             request.answer = speaker.fact(topic, wrong.intent).answer
         self.utter(request.said, request.answer)
+
+    def _named(self, name: str, marker: str, old: object) -> Utterance:
+        """The right topic, alone: "no, I meant Mars", "Mars is what I meant", "not Venus, Mars"."""
+        rng, speaker = self.rng, self.speaker
+        parts = [(marker, "i"), (name, "x")]
+        roll = rng.random()
+        if roll < 0.15:
+            parts.append(("please", "t"))
+        elif roll < 0.3:
+            parts = [(name, "x"), (rng.choice(speaker.wording["meant_after"]), "c")]
+            if rng.random() < 0.5:
+                parts.insert(0, (rng.choice(("no", "no no", "sorry", "wait", "hey")), "i"))
+        elif roll < 0.45 and isinstance(old, Topic):
+            parts = [("not", "c"), (speaker.mention(old)[0], "x"), (name, "x")]
+        elif roll < 0.65 and isinstance(old, Topic):
+            return speaker.contrasted(speaker.build(parts), old)
+        return speaker.build(parts)
 
     def and_what(self) -> None:
         """ "And Venus?" asks again what was asked before, where the other topic has that."""
@@ -77,8 +84,10 @@ class Repairs(Floor):
         others = [t for t in speaker.topics if t is not old and t.noun not in ("task", "story")]
         alike = [t for t in others if isinstance(old, Topic) and t.kind == old.kind]
         topic = rng.choice(alike if alike and rng.random() < 0.75 else others)
-        if topic in alike and key in topic.facts:
+        if key in topic.facts:
             request = speaker.fact(topic, key)
+        elif key == "none":  # what is not known about one is not known about another
+            request = speaker.unanswerable(topic)
         else:
             request = speaker.about(topic)
         name, _ = speaker.mention(topic)

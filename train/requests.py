@@ -73,7 +73,6 @@ LISTED = {
     "planet": ("planets",),
     "plant": ("plants",),
     "sport": ("sports", "games"),
-    "story": ("stories", "fairy tales"),
 }
 N_LISTED = 5
 TASK_QUESTIONS = (
@@ -234,6 +233,7 @@ class Speaker(Sums):
             text, name = text.replace("ONE", "X"), topic.others[0]
         lead = form.lead
         if lead == "=" and name not in PRONOUNS and rng.random() < 0.3:
+            name = name.removeprefix("a ").removeprefix("an ")
             text, lead = self._curt(text), ""
         core = self.form(text, name, plural)
         if lead == ">" or (lead == "?" and rng.random() < 0.08):
@@ -249,9 +249,9 @@ class Speaker(Sums):
 
     def _curt(self, form: str) -> str:
         """ "The size of X" in a hurry: "size of X" or "X size"."""
-        form = form.removeprefix("the ")
-        noun, of, rest = form.partition(" of X")
-        return f"X {noun}" if of and not rest and self.rng.random() < 0.5 else form
+        noun, of, rest = form.removeprefix("the ").partition(" of X")
+        is_plain = of and not rest and not set(noun.split()) & {"of", "a", "an", "the", "number"}
+        return f"X {noun}" if is_plain and self.rng.random() < 0.5 else noun + of + rest
 
     def is_kind(self, topic: Topic) -> Request:
         """ "Is X a city": asked of another topic where the answer for `topic` is not sure."""
@@ -270,11 +270,15 @@ class Speaker(Sums):
         """ "Name three planets": the same few of the kind, however many are asked for."""
         kind = self.rng.choice(list(LISTED))
         called = self.rng.choice(LISTED[kind])
-        form = self.rng.choice(self.wording["list"]).split()
-        core = [(" ".join(called if word == "K" else word for word in form), "c")]
+        form = self.rng.choice(self.wording["list"]).replace("K", called)
         names = listed(kind)
         text = f"Some {called} I know are {', '.join(names[:-1])} and {names[-1]}."
-        said = self.build(self.around(core), form[0] in ASKING)
+        said = self.build(
+            self.around([(form, "c")], strange_tails=False), form.split()[0] in ASKING
+        )
+        # "Name three planets" may be all, and "that you know" may follow.
+        last = called.split()[-1]
+        said.closed |= {i for i, word in enumerate(said.words[: said.done - 1], 1) if word == last}
         return Request(said, Speech(text, called, "list"), short=True)
 
     def social(self, name: str) -> Request:

@@ -38,12 +38,13 @@ class Strangers(Phrasing):
         kind = rng.choice(NOUNS)
         name, plural = self._strange_noun(kind)
         roll = rng.random()
-        if rng.random() < 0.06:
+        if kind != "word" and rng.random() < 0.06:
             core = [(name, "x")]
         elif roll < 0.4 and kind not in ("thing", "word"):
             real = "country" if kind == "city" and rng.random() < 0.5 else kind
             keys = [key for of, key in wording.questions if of == real]
-            form = rng.choice(wording.questions[real, rng.choice(keys)])
+            forms = [f for f in wording.questions[real, rng.choice(keys)] if "ONE" not in f.text]
+            form = rng.choice(forms)
             core = self.form(form.text, name, plural)
             lead = {">": "asks", "=": "names"}.get(form.lead)
             if lead:

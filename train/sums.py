@@ -32,7 +32,7 @@ class Sums(Strangers):
             told = self._plain_sum(a, b, op, digits)
             before, _, after = rng.choice(self.wording["sum"]).partition("A")
             core = [(text.strip(), "c") for text in (before, told, after) if text.strip()]
-        parts = [(intro, "i"), *core] if intro else self.around(core)
+        parts = [(intro, "i"), *core] if intro else self.around(core, strange_tails=False)
         text = answer_sum(a, b, op, digits) if is_small else TOO_BIG
         said = self.build(parts, True)
         last = (str(b), number(b)) if b <= 100 else (str(b),)
@@ -71,4 +71,4 @@ class Sums(Strangers):
     def _number_after(self, section: str, n: int) -> Utterance:
         form = self.rng.choice(self.wording[section])
         core = [(form, "c"), (str(n) if self.rng.random() < 0.5 else number(n), "c")]
-        return self.build(self.around(core))
+        return self.build(self.around(core, strange_tails=False))

@@ -11,6 +11,7 @@ FILLERS = ("um", "uh", "well", "like", "you know", "so", "hmm", "er", "i mean", 
 SHORTEST_TYPO = 4  # letters; shorter words would become others
 # "What on earth is a tuba": what may stand behind these words says nothing.
 EMPHATIC = frozenset("what who where when why how".split())
+AUXILIARY = frozenset("is are was were do does did can could would has have".split())
 EMPHASIS = ("on earth", "in the world", "the hell", "the heck", "exactly", "again", "the devil")
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 # Words that people set off with a comma.
@@ -84,7 +85,7 @@ def add_noise(said: Utterance, rng: random.Random, strange: tuple[str, ...]) -> 
     at: list[int] = []  # at[i]: where old word i begins
     for i, word in enumerate(said.words):
         free = i not in said.fixed and i < said.done
-        if i == 1 and said.words[0] in EMPHATIC and rng.random() < 0.04:
+        if i == 1 and said.words[0] in EMPHATIC and word in AUXILIARY and rng.random() < 0.06:
             words += rng.choice(EMPHASIS).split()
         at.append(len(words))
         roll = rng.random()

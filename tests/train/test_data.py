@@ -403,3 +403,27 @@ def test_curt_requests_name_the_topic_and_the_fact():
     speaker = Speaker(load(None), random.Random(1))
     assert {speaker._curt("the size of X") for _ in range(20)} == {"size of X", "X size"}
     assert speaker._curt("X's diet") == "X's diet"
+    assert speaker._curt("the number of moons of X") == "number of moons of X"
+
+
+def test_a_list_of_examples_may_be_asked_for_in_more_words_than_it_needs():
+    speaker = Speaker(load(None), random.Random(1))
+    for _ in range(200):
+        request = speaker.examples()
+        said, last = request.said, request.answer.about.split()[-1]
+        inside = {i for i in range(1, said.done) if said.words[i - 1] == last}
+        assert inside <= said.closed, said.words
+
+
+def test_words_that_disturb_say_nothing_themselves():
+    speaker = Speaker(load(None), random.Random(1), ("stop", "coffee", "cars", "not", "curtain"))
+    assert speaker.strange == ("curtain",)
+
+
+def test_and_another_after_a_refusal_is_refused(generator):
+    dialogue = Dialogue(generator.codec, generator.speaker, [])
+    mars = next(topic for topic in topics() if topic.subject == "Mars")
+    for _ in range(10):
+        dialogue.now, dialogue.last = None, Speech("Sorry.", mars, "none", at=99)
+        dialogue.and_what()
+        assert dialogue.last.text.startswith("Sorry, I do not know that about")
