@@ -30,7 +30,9 @@ from benchmarks.behaviour.variants import VARIANTS, cannot_end, variants
 from duplex_local.errors import ConfigError
 from tests.benchmarks.behaviour_world import played
 
-FILES = sorted(generate.FOLDER.glob("*.json"))
+# Written once, sentence by sentence, by somebody who had not seen the training's lists.
+ANOTHER_HAND = generate.FOLDER / "another_hand.json"
+FILES = sorted(set(generate.FOLDER.glob("*.json")) - {ANOTHER_HAND})
 
 
 @pytest.fixture(scope="module")
@@ -99,11 +101,22 @@ def test_the_committed_files_are_what_the_generator_writes() -> None:
     assert {path.name: path.read_text("utf-8") for path in FILES} == generate.files()
 
 
+def test_those_of_another_hand_ask_for_everything_in_words_of_their_own() -> None:
+    found = read_files([ANOTHER_HAND])
+    said = [
+        " ".join(part.user for part in scenario.slices if part.expect in (Expect.HOLD, Expect.GO))
+        for scenario in found
+    ]
+    assert len(found) > 350 and len(set(said)) > 0.97 * len(found)
+    controls = [rates(play_control(make, found)) for make in CONTROLS.values()]
+    assert all(score(rate) == 0.0 for rate in controls)
+
+
 def test_hold_slices_cannot_be_over(scenarios: list[Scenario]) -> None:
     """A `hold` with a sentence end would ask for silence after a complete request."""
     ends = [
         part.user
-        for scenario in scenarios
+        for scenario in [*scenarios, *read_files([ANOTHER_HAND])]
         if scenario.family != "cut-in"
         for part in scenario.slices
         if part.expect is Expect.HOLD and part.user[-1:] in {".", "?", "!"}
