@@ -109,7 +109,7 @@ class _Terminal:
 
     def wrote(self, file: ConvertedFile) -> None:
         size = f"{file.size_bytes / 1e6:,.1f} MB"
-        print(f"{file.path}  {size}  {file.seconds:.1f} s", flush=True)
+        print(f"{file.path}  {size}  {file.seconds.total:.1f} s", flush=True)
 
 
 @exit_with_one_line
@@ -166,6 +166,8 @@ def _result(source: str, done: Conversion, seconds: float) -> dict[str, Any]:
                 "quant": file.quant,
                 "size_bytes": file.size_bytes,
                 "sha256": file.sha256,
+                "written_seconds": round(file.seconds.written, 3),
+                "proved_seconds": round(file.seconds.proved, 3),
             }
             for file in files
         ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from pathlib import Path
 from types import TracebackType
@@ -26,7 +27,9 @@ class FileDigest:
     """Follows a file that only grows; leaving the `with` block says that it is complete.
 
     The thread that writes must never change what it has written, and have flushed when the block
-    is left. After that, `hexdigest` is there. An error inside the block ends the following.
+    is left. An error inside the block ends the following. What is left to do then, having the
+    system write the file to the disk, too, goes on until `hexdigest` waits for it: the disk is idle
+    while the file is proved.
     """
 
     def __init__(self, path: Path) -> None:
@@ -51,14 +54,16 @@ class FileDigest:
         if error is not None:
             self._stop.set()
         self._complete.set()
-        self._thread.join()
+        if error is not None:
+            self._thread.join()
 
     def hexdigest(self) -> str:
-        """The digest of the whole file.
+        """The digest of the whole file, which is then on the disk.
 
         Raises:
-            OSError: when it could not be read.
+            OSError: when it could not be read or written.
         """
+        self._thread.join()
         if self._error is not None:
             raise self._error
         return self._sha256.hexdigest()
@@ -66,7 +71,7 @@ class FileDigest:
     def _run(self) -> None:
         buffer = memoryview(bytearray(_PIECE_BYTES))
         try:
-            with self._path.open("rb", buffering=0) as file:
+            with self._path.open("rb+", buffering=0) as file:
                 while not self._stop.is_set():
                     # Asked before reading: what was complete then is all there to read.
                     complete = self._complete.is_set()
@@ -74,6 +79,7 @@ class FileDigest:
                     self._sha256.update(buffer[:count])
                     if count == 0:
                         if complete:
+                            os.fsync(file.fileno())
                             return
                         self._complete.wait(_WAIT_S)
         except OSError as error:

@@ -23,7 +23,7 @@ from convert.gguf_file import Model, write_gguf
 from convert.hyperparameters import parse_config
 from convert.llama_process import LlamaProcess
 from convert.quants import BF16, estimated_bytes, known_quants, overrides
-from convert.report import ConvertedFile, report_path, write_report
+from convert.report import ConvertedFile, Seconds, report_path, write_report
 from convert.space import Need, check_room, remove_abandoned, staging_folder
 from convert.tensor import Array, StoredTensor
 from convert.tensor_map import plan_tensors
@@ -215,19 +215,19 @@ class _Run:
         started_s = time.monotonic()
         bf16 = self.staging / "bf16.gguf"
         model = _refusing_nan(self.model)
+        digest = None
         with self.reporter.bar("converting", self.model.size_bytes, "B") as advance:
             if BF16 in self.request.quants or self.request.keep_bf16:
                 with FileDigest(bf16) as digest:
                     write_gguf(bf16, model, advance)
-                sha256 = digest.hexdigest()
             else:
                 write_gguf(bf16, model, advance)
         written_s = time.monotonic() - started_s
         files = [self._quantize(bf16, quant) for quant in self.request.quants if quant != BF16]
         if BF16 in self.request.quants:
-            files.append(self._finish(bf16, BF16, BF16, time.monotonic() - written_s, sha256))
+            files.append(self._finish(bf16, BF16, BF16, time.monotonic() - written_s, digest))
         elif self.request.keep_bf16:
-            files.append(self._finish(bf16, BF16, "bf16", time.monotonic() - written_s, sha256))
+            files.append(self._finish(bf16, BF16, "bf16", time.monotonic() - written_s, digest))
         return files
 
     def _quantize(self, bf16: Path, quant: str) -> ConvertedFile:
@@ -249,15 +249,22 @@ class _Run:
         return self._finish(target, quant, quant, started_s)
 
     def _finish(
-        self, path: Path, quant: str, suffix: str, started_s: float, sha256: str | None = None
+        self,
+        path: Path,
+        quant: str,
+        suffix: str,
+        started_s: float,
+        digest: FileDigest | None = None,
     ) -> ConvertedFile:
         """Check the staged file, make sure it is on the disk, and give it its name."""
+        written_s = time.monotonic()
         with self.reporter.bar(f"verifying {quant}", len(self.model.tensors), "tensor") as advance:
             checks = self.verifier.check(path, self.llama, advance)
-        sha256 = sha256 or sha256_of(path)
+        proved_s = time.monotonic()
+        sha256 = sha256_of(path) if digest is None else digest.hexdigest()
         final = _target(self.request, self.model.name, suffix)
         size_bytes = path.stat().st_size
-        seconds = time.monotonic() - started_s
+        seconds = Seconds(written_s - started_s, proved_s - written_s, time.monotonic() - started_s)
         file = ConvertedFile(final, quant, size_bytes, sha256, seconds, checks)
         report = path.with_suffix(".json")
         write_report(report, self.request.source, self.commit, file)

@@ -29,7 +29,7 @@ from convert.llama_checks import (
     TEXTS,
     check_special_ids,
     check_tokenization,
-    evaluate,
+    evaluation,
     sampled_pieces,
 )
 from convert.llama_process import LlamaProcess
@@ -138,12 +138,27 @@ class Verifier:
             table,
         ]
         if table.ok:
-            values = check_values(file, model.tensors, advance)
-            equal = values.ok and not values.values["worst_tensor_error"]
-            seen = self._check_in_llama(file, equal, llama)
-            is_quantized = any(t.type not in UNQUANTIZED for t in file.tensors.values())
-            checks += [values, *(softened(seen) if values.ok and is_quantized else seen)]
+            checks += self._check_weights(file, llama, advance)
         return Verification(checks, self._facts())
+
+    def _check_weights(
+        self, file: WrittenFile, llama: LlamaProcess, advance: Callable[[int], object]
+    ) -> list[Check]:
+        """llama.cpp evaluates the file while its tensors are compared, and the checkpoint's own
+        logits computed, here."""
+        n_vocab = len(self._model.vocabulary.texts)
+        inspected = llama.start("inspect", str(file.path), self._texts, self._piece_ids)
+        with evaluation(file.path, self._prompt.ids, n_vocab, llama) as evaluated:
+            values = check_values(file, self._model.tensors, advance)
+            expected = self._logits
+            seen: list[Check] = []
+            try:
+                seen += self._check_inspected(inspected())
+                seen += self._check_logits(file, values, evaluated(), expected)
+            except BackendError as error:
+                seen.append(Check("llama.cpp", "-", str(error)))
+        is_quantized = any(t.type not in UNQUANTIZED for t in file.tensors.values())
+        return [values, *(softened(seen) if values.ok and is_quantized else seen)]
 
     def _facts(self) -> dict[str, Any]:
         find = self._model.vocabulary.find
@@ -165,24 +180,18 @@ class Verifier:
             return Check("vocabulary", "-", str(error))
         return check_vocabulary(found, self._model.vocabulary)
 
-    def _check_in_llama(self, file: WrittenFile, equal: bool, llama: LlamaProcess) -> list[Check]:
-        vocabulary = self._model.vocabulary
-        checks = []
-        try:
-            found = llama.ask("inspect", str(file.path), self._texts, self._piece_ids)
-            checks.append(check_special_ids(found, vocabulary, self._n_params()))
-            pieces = (found["pieces"], self._piece_bytes)
-            checks.append(
-                check_tokenization("tokenization", self._texts, found["ids"], self._ids, *pieces)
-            )
-            logits = evaluate(file.path, self._prompt.ids, len(vocabulary.texts), llama)
-        except BackendError as error:
-            return [*checks, Check("llama.cpp", "-", str(error))]
+    def _check_inspected(self, found: dict[str, Any]) -> list[Check]:
+        pieces = (found["pieces"], self._piece_bytes)
+        return [
+            check_special_ids(found, self._model.vocabulary, self._n_params()),
+            check_tokenization("tokenization", self._texts, found["ids"], self._ids, *pieces),
+        ]
+
+    def _check_logits(
+        self, file: WrittenFile, values: Check, found: Array, expected: Array
+    ) -> list[Check]:
         types = {tensor.type for tensor in file.tensors.values()}
         dtypes = {tensor.source.dtype for tensor in self._model.tensors}
+        equal = values.ok and not values.values["worst_tensor_error"]
         limits = limits_for(types, dtypes, equal)
-        prompt = self._prompt
-        return [
-            *checks,
-            *check_logits(logits, self._logits, prompt.decisions, prompt.idle, limits),
-        ]
+        return check_logits(found, expected, self._prompt.decisions, self._prompt.idle, limits)
