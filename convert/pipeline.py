@@ -17,8 +17,9 @@ from typing import Protocol
 
 import numpy as np
 
+from convert.background import in_background
 from convert.checkpoint import find_folder, read_json, read_tensors
-from convert.digest import FileDigest, sha256_of
+from convert.digest import sha256_of
 from convert.gguf_file import Model, write_gguf
 from convert.hyperparameters import parse_config
 from convert.llama_process import LlamaProcess
@@ -215,19 +216,14 @@ class _Run:
         started_s = time.monotonic()
         bf16 = self.staging / "bf16.gguf"
         model = _refusing_nan(self.model)
-        digest = None
         with self.reporter.bar("converting", self.model.size_bytes, "B") as advance:
-            if BF16 in self.request.quants or self.request.keep_bf16:
-                with FileDigest(bf16) as digest:
-                    write_gguf(bf16, model, advance)
-            else:
-                write_gguf(bf16, model, advance)
-        written_s = time.monotonic() - started_s
+            write_gguf(bf16, model, advance)
+        writing_s = time.monotonic() - started_s
         files = [self._quantize(bf16, quant) for quant in self.request.quants if quant != BF16]
         if BF16 in self.request.quants:
-            files.append(self._finish(bf16, BF16, BF16, time.monotonic() - written_s, digest))
+            files.append(self._finish(bf16, BF16, BF16, time.monotonic() - writing_s))
         elif self.request.keep_bf16:
-            files.append(self._finish(bf16, BF16, "bf16", time.monotonic() - written_s, digest))
+            files.append(self._finish(bf16, BF16, "bf16", time.monotonic() - writing_s))
         return files
 
     def _quantize(self, bf16: Path, quant: str) -> ConvertedFile:
@@ -248,20 +244,14 @@ class _Run:
             progress("")
         return self._finish(target, quant, quant, started_s)
 
-    def _finish(
-        self,
-        path: Path,
-        quant: str,
-        suffix: str,
-        started_s: float,
-        digest: FileDigest | None = None,
-    ) -> ConvertedFile:
+    def _finish(self, path: Path, quant: str, suffix: str, started_s: float) -> ConvertedFile:
         """Check the staged file, make sure it is on the disk, and give it its name."""
         written_s = time.monotonic()
+        settled = in_background(lambda: _settled(path))
         with self.reporter.bar(f"verifying {quant}", len(self.model.tensors), "tensor") as advance:
             checks = self.verifier.check(path, self.llama, advance)
         proved_s = time.monotonic()
-        sha256 = sha256_of(path) if digest is None else digest.hexdigest()
+        sha256 = settled.result()
         final = _target(self.request, self.model.name, suffix)
         size_bytes = path.stat().st_size
         seconds = Seconds(written_s - started_s, proved_s - written_s, time.monotonic() - started_s)
@@ -276,10 +266,20 @@ class _Run:
         return file
 
 
-def _publish(path: Path, final: Path) -> None:
-    """Move `path` to `final` so that a crash leaves the old file, the new one or none."""
+def _settled(path: Path) -> str:
+    """The digest of the file at `path`, which is on the disk by then."""
+    _flush(path)
+    return sha256_of(path)
+
+
+def _flush(path: Path) -> None:
     with path.open("rb+") as file:
         os.fsync(file.fileno())
+
+
+def _publish(path: Path, final: Path) -> None:
+    """Move `path` to `final` so that a crash leaves the old file, the new one or none."""
+    _flush(path)
     os.replace(path, final)
     if os.name == "posix":  # elsewhere a folder cannot be opened
         folder = os.open(final.parent, os.O_RDONLY)

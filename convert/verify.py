@@ -7,13 +7,13 @@ with it. The first finds the culprit, the second what the first does not think o
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from convert.background import in_background
 from convert.checks import Check, listed
 from convert.duplex_prompt import DuplexPrompt, duplex_prompt
 from convert.forward import checkpoint_logits
@@ -69,7 +69,8 @@ class Verification:
 
 
 class Verifier:
-    """Checks files made from one checkpoint. Expectations are computed once, for all of them."""
+    """Checks files made from one checkpoint. Expectations are computed once, for all of them, from
+    when it is made."""
 
     def __init__(self, directory: Path, model: Model) -> None:
         self._model = model
@@ -80,6 +81,8 @@ class Verifier:
                 f"sentencepiece cannot use {directory / 'tokenizer.model'}: {str(error)[:200]}. "
                 "Download it again."
             ) from None
+        # Begun at once: writing the file leaves most of a second core idle.
+        self._logits = in_background(self._checkpoint_logits)
 
     def _expect(self, tokenizer: Path, model: Model) -> None:
         import sentencepiece  # here: it need not be loaded to refuse a bad checkpoint
@@ -99,8 +102,7 @@ class Verifier:
             model.vocabulary, pieces.encode, model.hparams.context_length
         )
 
-    @functools.cached_property
-    def _logits(self) -> Array:
+    def _checkpoint_logits(self) -> Array:
         sources = {tensor.source.name: tensor.source for tensor in self._model.tensors}
         return checkpoint_logits(self._model.hparams, sources, self._prompt.ids)
 
@@ -144,13 +146,12 @@ class Verifier:
     def _check_weights(
         self, file: WrittenFile, llama: LlamaProcess, advance: Callable[[int], object]
     ) -> list[Check]:
-        """llama.cpp evaluates the file while its tensors are compared, and the checkpoint's own
-        logits computed, here."""
+        """llama.cpp evaluates the file while its tensors are compared here."""
         n_vocab = len(self._model.vocabulary.texts)
         inspected = llama.start("inspect", str(file.path), self._texts, self._piece_ids)
         with evaluation(file.path, self._prompt.ids, n_vocab, llama) as evaluated:
             values = check_values(file, self._model.tensors, advance)
-            expected = self._logits
+            expected = self._logits.result()
             seen: list[Check] = []
             try:
                 seen += self._check_inspected(inspected())
