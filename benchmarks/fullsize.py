@@ -214,8 +214,9 @@ def _print_converted(bf16: dict[str, Any]) -> None:
 
 def _print(result: dict[str, Any]) -> None:
     _print_converted(result["bf16"])
+    print()
     print(
-        "\nrecipe          bits/weight    MB   made in s  peak MB   decode tokens/s (worst, vs first)"
+        "recipe          bits/weight    MB   made in s  peak MB   decode tokens/s (worst, vs first)"
         "   prefill (worst)"
     )
     for row in result["recipes"]:

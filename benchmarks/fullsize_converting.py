@@ -1,4 +1,4 @@
-"""The part of benchmarks.fullsize that times a conversion against a copy and against llama.cpp's."""
+"""The part of benchmarks.fullsize that times converting, against a copy and llama.cpp's way."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def variant(text: str) -> str:
 
 def quantize(checkpoint: Path, bf16: Path, quant: str) -> QuantizedFile:
     """Quantize `bf16` in a process of its own. `quant` is QUANT or QUANT:TYPE-of-ffn_down."""
-    model = load_model(checkpoint, "random")
+    model = load_model(checkpoint, "random", print)
     name, _, ffn_down = quant.partition(":")
     types = overrides(name, model.hparams) if not ffn_down else TYPES[ffn_down]
     target = bf16.with_name(f"{name}-{ffn_down}.gguf")

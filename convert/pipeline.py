@@ -49,10 +49,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Conversion:
-    """What was written, and the commit of a checkpoint that came from the hub."""
+    """What was written, the commit of a checkpoint that came from the hub, and the peak memory of
+    llama.cpp's process."""
 
     files: list[ConvertedFile]
     revision: str | None
+    llama_peak_rss_bytes: int | None
 
 
 class Reporter(Protocol):
@@ -73,8 +75,12 @@ class Reporter(Protocol):
         ...
 
 
-def load_model(directory: Path, name: str, source_url: str | None = None) -> Model:
+def load_model(
+    directory: Path, name: str, note: Callable[[str], object], source_url: str | None = None
+) -> Model:
     """Check everything about the checkpoint in `directory` but the values of its tensors.
+
+    note: called with what its user should know.
 
     Raises:
         ModelFileError: for anything we would convert wrongly.
@@ -83,7 +89,7 @@ def load_model(directory: Path, name: str, source_url: str | None = None) -> Mod
     vocabulary = read_vocabulary(directory, hparams.vocab_size)
     for text in ("<s>", "</s>", "<unk>", "<idle>"):
         vocabulary.find(text)
-    tensors = plan_tensors(hparams, read_tensors(directory))
+    tensors = plan_tensors(hparams, read_tensors(directory), note)
     return Model(name, hparams, vocabulary, tensors, source_url)
 
 
@@ -102,18 +108,21 @@ def convert(request: Request, reporter: Reporter) -> Conversion:
     if directory is None:
         directory, commit = _download(request, reporter)
         model = load_model(
-            directory, name, f"https://huggingface.co/{request.source}/tree/{commit}"
+            directory,
+            name,
+            reporter.note,
+            f"https://huggingface.co/{request.source}/tree/{commit}",
         )
     else:
         if request.revision is not None:
             raise ConfigError(f"{request.source} is a folder here, so --revision says nothing.")
         commit = None
-        model = load_model(directory, name)
+        model = load_model(directory, name, reporter.note)
     with staging_folder(request.out) as staging, LlamaProcess() as llama:
         check_room(_needs(request, model.size_bytes))
         verifier = Verifier(directory, model)
         run = _Run(request, commit, model, verifier, llama, staging, reporter)
-        return Conversion(run.files(), commit)
+        return Conversion(run.files(), commit, llama.ask("peak_rss_bytes"))
 
 
 def _download(request: Request, reporter: Reporter) -> tuple[Path, str]:

@@ -7,7 +7,6 @@ with it. The first finds the culprit, the second what the first does not think o
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +36,7 @@ from convert.logit_checks import check_logits, limits_for, softened
 from convert.tensor import Array
 from convert.tensor_checks import check_values
 from convert.tensor_limits import UNQUANTIZED
+from convert.tensor_map import n_params
 from convert.vocabulary import Vocabulary
 from convert.written_file import WrittenFile, read_gguf
 from duplex_local.errors import BackendError, ModelFileError
@@ -74,6 +74,7 @@ class Verifier:
 
     def __init__(self, directory: Path, model: Model) -> None:
         self._model = model
+        self._n_params = n_params(tensor.source.shape for tensor in model.tensors)
         try:
             self._expect(directory / "tokenizer.model", model)
         except (IndexError, OSError, RuntimeError, UnicodeError, ValueError) as error:
@@ -165,14 +166,11 @@ class Verifier:
         find = self._model.vocabulary.find
         return {
             "tensors": len(self._model.tensors),
-            "n_params": self._n_params(),
+            "n_params": self._n_params,
             "special_ids": {"bos": find("<s>"), "eos": find("</s>"), "idle": find("<idle>")},
             "texts_compared": len(self._texts),
             "pieces_compared": len(self._piece_ids),
         }
-
-    def _n_params(self) -> int:
-        return sum(math.prod(tensor.source.shape) for tensor in self._model.tensors)
 
     def _check_vocabulary(self, file: WrittenFile) -> Check:
         try:
@@ -184,7 +182,7 @@ class Verifier:
     def _check_inspected(self, found: dict[str, Any]) -> list[Check]:
         pieces = (found["pieces"], self._piece_bytes)
         return [
-            check_special_ids(found, self._model.vocabulary, self._n_params()),
+            check_special_ids(found, self._model.vocabulary, self._n_params),
             check_tokenization("tokenization", self._texts, found["ids"], self._ids, *pieces),
         ]
 

@@ -1,4 +1,4 @@
-"""What llama.cpp's own converter writes, tensor by tensor, kept as hashes in reference_tensors.json.
+"""What llama.cpp's own converter writes, tensor by tensor: the hashes of reference_tensors.json.
 
 To make them again, with convert_hf_to_gguf.py in FOLDER (the source package of llama-cpp-python
 has it in vendor/llama.cpp) and PYTHON an interpreter that has torch, transformers and

@@ -27,9 +27,7 @@ def test_a_checkpoint_made_here(case: str, tmp_path: Path) -> None:
     assert tensors == stored_tensors(case) and "output.weight" in tensors
 
 
-@pytest.mark.skipif(
-    not GOLDEN.is_dir(), reason="the reference data (../shared/golden) is not here"
-)
+@pytest.mark.skipif(not GOLDEN.is_dir(), reason="the reference data (../shared/golden) is not here")
 def test_the_golden_checkpoint(tmp_path: Path) -> None:
     tensors = converted(GOLDEN, tmp_path)
     assert tensors == stored_tensors("golden") and "output.weight" not in tensors
