@@ -30,6 +30,7 @@ class Reference:
     seconds: float
     vs: float  # our seconds / its seconds, median
     vs_worst: float
+    written_vs: float  # what we need to write / its seconds, median
     peak_rss_bytes: int
 
 
@@ -85,7 +86,7 @@ def time_converting(
         max(ratios),
         _largest(result["python_peak_rss_bytes"] for result in results),
         _largest(result["llama_peak_rss_bytes"] for result in results),
-        _against(seconds, theirs) if theirs else None,
+        _against(results, theirs) if theirs else None,
     )
 
 
@@ -113,13 +114,15 @@ def _settle(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _against(ours: list[float], theirs: list[tuple[float, int]]) -> Reference:
+def _against(results: list[dict[str, Any]], theirs: list[tuple[float, int]]) -> Reference:
     seconds = [seconds for seconds, _ in theirs]
-    ratios = [mine / other for mine, other in zip(ours, seconds, strict=True)]
+    pairs = list(zip(results, seconds, strict=True))
+    ratios = [ours["seconds"] / other for ours, other in pairs]
     return Reference(
         statistics.median(seconds),
         statistics.median(ratios),
         max(ratios),
+        statistics.median(ours["files"][0]["written_seconds"] / other for ours, other in pairs),
         max(peak for _, peak in theirs),
     )
 

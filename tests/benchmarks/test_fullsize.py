@@ -127,6 +127,7 @@ def test_llama_cpps_converter_takes_turns(
     result = run(Plan(tmp_path / "out", TINY, [], n_conversions=1, reference=reference))
     found = result["bf16"]["reference"]
     assert found["seconds"] > 0 and found["peak_rss_bytes"] > 1_000_000
+    assert 0 < found["written_vs"] < found["vs"]
     assert found["vs"] == pytest.approx(result["bf16"]["seconds"] / found["seconds"])
     fullsize._print(result)
     assert "llama.cpp's converter: " in capsys.readouterr().out
@@ -166,6 +167,6 @@ def test_limits() -> None:
         "quantizing_memory": False,
     }
     for ratio, fast in ((0.59, True), (0.61, False)):
-        measured = replace(slow, reference=Reference(20.0, ratio, ratio, 1))
+        measured = replace(slow, reference=Reference(20.0, ratio, ratio, 0.3, 1))
         assert within_limits(measured, [])["converting_vs_reference"] is fast
         assert "converting_vs_copy" not in within_limits(measured, [])
