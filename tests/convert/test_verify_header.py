@@ -32,6 +32,10 @@ METADATA_CASES: dict[str, tuple[dict[str, Any], str]] = {
         {"minicpm.rope.scaling.type": "linear", "minicpm.rope.scaling.factor": 4.0},
         "minicpm.rope.scaling.type is linear, and should not be there; minicpm.rope.scaling.factor",
     ),
+    "a list": (
+        {"tokenizer.ggml.suppress_tokens": [5, 6, 7]},
+        "tokenizer.ggml.suppress_tokens is a ndarray, and should not be there",
+    ),
     "one more end of text": (
         {"tokenizer.ggml.eot_token_id": 300},
         "tokenizer.ggml.eot_token_id is 300, and should not be there",
