@@ -7,6 +7,9 @@ download is needed. Needs 26 GB of disk on the way, and minutes for each recipe.
 
 `--quant Q4_K_M Q4_K_M:fallback Q4_K_M:Q8_0` compares what a recipe does with ffn_down with what
 llama.cpp does by itself and with any GGML type.
+
+`--reference FOLDER` lets llama.cpp's converter take turns with ours. FOLDER holds
+convert_hf_to_gguf.py; the source package of llama-cpp-python has it in vendor/llama.cpp.
 """
 
 from __future__ import annotations
@@ -28,16 +31,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks.fullsize_steps import (
-    Converted,
-    QuantizedFile,
-    Rates,
-    measure_rates,
-    quantize,
-    time_converting,
-    variant,
-)
+from benchmarks.fullsize_converting import Converted, time_converting
+from benchmarks.fullsize_steps import QuantizedFile, Rates, measure_rates, quantize, variant
 from benchmarks.random_checkpoint import REAL, Shape, write_random_checkpoint
+from benchmarks.reference_converter import ReferenceConverter
 from benchmarks.report import write_json
 from convert.quants import RECIPES
 from duplex_local.errors import ConfigError, exit_with_one_line
@@ -45,7 +42,8 @@ from duplex_local.machine import physical_cores
 
 __all__ = ["Plan", "Quantized", "main", "run", "within_limits"]
 
-MAX_VS_COPY = 1.5  # converting / copying the same bytes
+MAX_VS_REFERENCE = 0.6  # converting / llama.cpp's converter, where that is measured
+MAX_VS_COPY = 1.5  # else: converting / copying the same bytes
 MAX_PYTHON_BYTES = 700_000_000
 MAX_QUANTIZE_BYTES = 1_300_000_000
 MIN_ROUNDS = 5
@@ -61,6 +59,7 @@ class Plan:
     tokenizer: Path | None = None
     n_conversions: int = 3
     n_rounds: int = MIN_ROUNDS
+    reference: ReferenceConverter | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +85,8 @@ def run(plan: Plan) -> dict[str, Any]:
         ConfigError: when `plan.out` is not empty or too small.
         BackendError: when a conversion fails.
     """
+    if plan.reference is not None:
+        plan.reference.check()
     with _work_folder(plan) as work:
         started_s = time.perf_counter()
         checkpoint = work / "checkpoint"
@@ -94,7 +95,7 @@ def run(plan: Plan) -> dict[str, Any]:
             write_random_checkpoint(checkpoint, plan.shape, plan.tokenizer, advance)
         written_s = time.perf_counter() - started_s
         bf16 = work / "bf16.gguf"
-        converted = time_converting(checkpoint, bf16, plan.n_conversions)
+        converted = time_converting(checkpoint, bf16, plan.n_conversions, plan.reference)
         files = [quantize(checkpoint, bf16, quant) for quant in plan.quants]
         paths = [file.path for file in files]
         rates = measure_rates(paths, plan.n_rounds, plan.shape.n_pieces)
@@ -119,8 +120,11 @@ def run(plan: Plan) -> dict[str, Any]:
 def within_limits(converted: Converted, recipes: Sequence[Quantized]) -> dict[str, bool]:
     """Whether each figure that has a limit is below it. Unknown memory is not above."""
     peaks = [recipe.peak_rss_bytes or 0 for recipe in recipes]
-    return {
-        "converting_vs_copy": converted.vs_copy <= MAX_VS_COPY,
+    if converted.reference is not None:
+        time = {"converting_vs_reference": converted.reference.vs <= MAX_VS_REFERENCE}
+    else:
+        time = {"converting_vs_copy": converted.vs_copy <= MAX_VS_COPY}
+    return time | {
         "python_memory": (converted.python_peak_rss_bytes or 0) <= MAX_PYTHON_BYTES,
         "quantizing_memory": max(peaks, default=0) <= MAX_QUANTIZE_BYTES,
     }
@@ -192,15 +196,26 @@ def _mb(size_bytes: int | None) -> str:
     return "?" if size_bytes is None else f"{size_bytes / 1e6:,.0f}"
 
 
-def _print(result: dict[str, Any]) -> None:
-    bf16 = result["bf16"]
+def _print_converted(bf16: dict[str, Any]) -> None:
     print(
-        f"to BF16: {_mb(bf16['size_bytes'])} MB in {bf16['seconds']:.1f} s; copying takes "
-        f"{bf16['copy_seconds']:.1f} s; ratio {bf16['vs_copy']:.2f}, worst "
-        f"{bf16['vs_copy_worst']:.2f} (at most {MAX_VS_COPY}); peak memory "
-        f"{_mb(bf16['python_peak_rss_bytes'])} MB Python, "
-        f"{_mb(bf16['llama_peak_rss_bytes'])} MB llama.cpp\n"
+        f"to BF16: {_mb(bf16['size_bytes'])} MB in {bf16['seconds']:.1f} s (worst "
+        f"{bf16['seconds_worst']:.1f}), of which writing {bf16['written_seconds']:.1f} s, proving "
+        f"{bf16['proved_seconds']:.1f} s; peak memory {_mb(bf16['python_peak_rss_bytes'])} MB "
+        f"Python, {_mb(bf16['llama_peak_rss_bytes'])} MB llama.cpp with the mapped file\n"
+        f"copying: {bf16['copy_seconds']:.1f} s; ratio {bf16['vs_copy']:.2f}, worst "
+        f"{bf16['vs_copy_worst']:.2f}"
     )
+    if reference := bf16["reference"]:
+        print(
+            f"llama.cpp's converter: {reference['seconds']:.1f} s; ratio {reference['vs']:.2f}, "
+            f"worst {reference['vs_worst']:.2f}, of writing alone {reference['written_vs']:.2f}; "
+            f"peak memory {_mb(reference['peak_rss_bytes'])} MB"
+        )
+
+
+def _print(result: dict[str, Any]) -> None:
+    _print_converted(result["bf16"])
+    print()
     print(
         "recipe          bits/weight    MB   made in s  peak MB   decode tokens/s (worst, vs first)"
         "   prefill (worst)"
@@ -217,8 +232,7 @@ def _print(result: dict[str, Any]) -> None:
     print(result["machine"])
 
 
-@exit_with_one_line
-def main(argv: list[str] | None = None) -> int:
+def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fullsize", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("out", type=Path, metavar="OUT_DIR", help="a new or empty folder")
@@ -226,13 +240,19 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--quant",
         metavar="QUANT[:TYPE]",
-        nargs="+",
+        nargs="*",
         type=variant,
         default=[recipe.name for recipe in RECIPES],
-        help="(all recipes)",
+        help="(all recipes; none when nothing follows)",
     )
     parser.add_argument(
         "--tokenizer", type=Path, metavar="DIR", help="folder with the real tokenizer.model"
+    )
+    parser.add_argument(
+        "--reference", type=Path, metavar="DIR", help="folder with convert_hf_to_gguf.py"
+    )
+    parser.add_argument(
+        "--reference-python", default=sys.executable, metavar="FILE", help="what runs it (this one)"
     )
     parser.add_argument("--repeat", type=int, default=MIN_ROUNDS, metavar="N", help="at least 5")
     parser.add_argument("--json", metavar="FILE", help="write the result as JSON; - for stdout")
@@ -241,9 +261,24 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"--repeat needs at least {MIN_ROUNDS}: the median of fewer says nothing")
     if not 1 <= options.layers <= REAL.n_layers:
         parser.error(f"--layers must be from 1 to {REAL.n_layers}")
-    shape = replace(REAL, n_layers=options.layers)
-    quants = list(dict.fromkeys(options.quant))
-    result = run(Plan(options.out, shape, quants, options.tokenizer, n_rounds=options.repeat))
+    return options
+
+
+@exit_with_one_line
+def main(argv: list[str] | None = None) -> int:
+    options = _parse(argv)
+    reference = None
+    if options.reference is not None:
+        reference = ReferenceConverter(options.reference, options.reference_python)
+    plan = Plan(
+        options.out,
+        replace(REAL, n_layers=options.layers),
+        list(dict.fromkeys(options.quant)),
+        options.tokenizer,
+        n_rounds=options.repeat,
+        reference=reference,
+    )
+    result = run(plan)
     _print(result)
     write_json(result, options.json)
     return 0

@@ -1,20 +1,13 @@
-"""The steps that benchmarks.fullsize measures: copying, converting, quantizing, running."""
+"""The part of benchmarks.fullsize that quantizes, and runs what that gives."""
 
 from __future__ import annotations
 
 import argparse
 import ctypes
-import json
-import os
-import shutil
-import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import gguf
 import llama_cpp as llama
@@ -23,19 +16,16 @@ from tqdm import tqdm
 from benchmarks.bare import BareLoop
 from convert.llama_process import LlamaProcess
 from convert.pipeline import load_model
-from convert.quants import BF16, known_quants, overrides, quant_name
-from duplex_local.errors import BackendError
+from convert.quants import known_quants, overrides, quant_name
 from duplex_local.machine import default_threads
 
 __all__ = [
     "TYPES",
-    "Converted",
     "QuantizedFile",
     "Rates",
     "measure_rates",
     "quantize",
     "quiet",
-    "time_converting",
     "variant",
 ]
 
@@ -51,19 +41,6 @@ TYPES: dict[str, dict[str, int]] = {FALLBACK: {}} | {
 # A C function that does nothing with its arguments: a Ctrl-C that arrives inside a Python callback
 # is printed and lost. The library keeps only the address: this reference must stay.
 _SILENT = llama.llama_log_callback(("abs", ctypes.CDLL(None)))
-
-
-@dataclass(frozen=True)
-class Converted:
-    """Checkpoint to BF16 by `python -m convert`, all its checks included, against a plain copy."""
-
-    size_bytes: int
-    seconds: float
-    copy_seconds: float
-    vs_copy: float
-    vs_copy_worst: float
-    python_peak_rss_bytes: int | None
-    llama_peak_rss_bytes: int | None
 
 
 @dataclass(frozen=True)
@@ -84,55 +61,6 @@ class Rates:
     prefill: list[float]
 
 
-def time_converting(checkpoint: Path, bf16: Path, n: int) -> Converted:
-    """Alternate copying and converting `n` times; leaves the file at `bf16`."""
-    copies, conversions = [], []
-    for _ in tqdm(range(n), desc="converting", leave=False, disable=None):
-        bf16.unlink(missing_ok=True)
-        copies.append(_copy_seconds(checkpoint / "model.safetensors", bf16.with_suffix(".copy")))
-        result = _run_convert(checkpoint, bf16.parent / "converted")
-        os.replace(result["files"][0]["path"], bf16)
-        conversions.append(result)
-    seconds = [result["seconds"] for result in conversions]
-    ratios = [ours / copy for ours, copy in zip(seconds, copies, strict=True)]
-    return Converted(
-        bf16.stat().st_size,
-        statistics.median(seconds),
-        statistics.median(copies),
-        statistics.median(ratios),
-        max(ratios),
-        _largest(result["python_peak_rss_bytes"] for result in conversions),
-        _largest(result["llama_peak_rss_bytes"] for result in conversions),
-    )
-
-
-def _copy_seconds(source: Path, target: Path) -> float:
-    """Seconds to copy and to have it on the disk, as a converted file is."""
-    start_s = time.perf_counter()
-    shutil.copyfile(source, target)
-    with target.open("rb+") as file:
-        os.fsync(file.fileno())
-    seconds = time.perf_counter() - start_s
-    target.unlink()
-    return seconds
-
-
-def _run_convert(checkpoint: Path, out: Path) -> dict[str, Any]:
-    """The command, as a user runs it."""
-    arguments = [str(checkpoint), "--quant", BF16, "--out", str(out), "--json", "-"]
-    done = subprocess.run(
-        [sys.executable, "-m", "convert", *arguments],
-        cwd=Path(__file__).resolve().parent.parent,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-    )
-    if done.returncode != 0:
-        raise BackendError(f"python -m convert failed: {done.stderr.strip()}")
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
-
-
 def variant(text: str) -> str:
     """`text` as QUANT or QUANT:TYPE-of-ffn_down, for argparse."""
     name, _, ffn_down = text.partition(":")
@@ -141,13 +69,9 @@ def variant(text: str) -> str:
     return text.replace(name, quant_name(name), 1)
 
 
-def _largest(values: Iterator[int | None]) -> int | None:
-    return max((value for value in values if value is not None), default=None)
-
-
 def quantize(checkpoint: Path, bf16: Path, quant: str) -> QuantizedFile:
     """Quantize `bf16` in a process of its own. `quant` is QUANT or QUANT:TYPE-of-ffn_down."""
-    model = load_model(checkpoint, "random")
+    model = load_model(checkpoint, "random", print)
     name, _, ffn_down = quant.partition(":")
     types = overrides(name, model.hparams) if not ffn_down else TYPES[ffn_down]
     target = bf16.with_name(f"{name}-{ffn_down}.gguf")

@@ -91,7 +91,7 @@ def _log_softmax(logits: Array) -> Array:
 def measure(checkpoint: Path, quants: Sequence[str], n_dialogues: int) -> list[Quality]:
     """Quantize `checkpoint` in every way of `quants` and compare each with BF16."""
     quiet()
-    model = load_model(checkpoint, "quality")
+    model = load_model(checkpoint, "quality", print)
     idle = model.vocabulary.find("<idle>")
     script = list(dialogues(checkpoint, n_dialogues))
     with tempfile.TemporaryDirectory(prefix="quality-") as folder:

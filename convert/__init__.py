@@ -16,7 +16,8 @@ tensor_map.py     which GGUF tensor comes from which checkpoint tensor, and its 
 gguf_file.py      writes the BF16 GGUF
 quants.py         the names of the quantizations; the recipes we measured
 recipe_list.py    which recipe fits this machine (--list)
-digest.py         the SHA-256 of a file, also while it is written
+digest.py         the SHA-256 of a file
+background.py     work in a thread beside the main one
 llama_process.py  llama.cpp in a child process (llama_worker.py is the child)
 verify.py         all checks of a written file against its checkpoint; a table of them:
   written_file.py    reads a GGUF back, row by row

@@ -7,10 +7,19 @@ import signal
 import sys
 from types import FrameType
 
+from duplex_local.errors import exit_with_one_line
+
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:
     """`kill` must clean up like Ctrl-C does."""
     raise KeyboardInterrupt
+
+
+@exit_with_one_line
+def _main() -> int:
+    from convert.cli import main  # here: what it needs may not be installed
+
+    return main()
 
 
 def _run() -> int:
@@ -21,11 +30,7 @@ def _run() -> int:
     for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
         os.environ.setdefault(name, "1")
     try:
-        from convert.cli import main
-    except KeyboardInterrupt:  # `main` answers Ctrl-C once it is loaded
-        return 130
-    try:
-        code = main()
+        code = _main()
         sys.stdout.flush()
     except BrokenPipeError:  # `| head` has read enough; the flush at exit must not fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -109,7 +109,7 @@ class _Terminal:
 
     def wrote(self, file: ConvertedFile) -> None:
         size = f"{file.size_bytes / 1e6:,.1f} MB"
-        print(f"{file.path}  {size}  {file.seconds:.1f} s", flush=True)
+        print(f"{file.path}  {size}  {file.seconds.total:.1f} s", flush=True)
 
 
 @exit_with_one_line
@@ -166,11 +166,13 @@ def _result(source: str, done: Conversion, seconds: float) -> dict[str, Any]:
                 "quant": file.quant,
                 "size_bytes": file.size_bytes,
                 "sha256": file.sha256,
+                "written_seconds": round(file.seconds.written, 3),
+                "proved_seconds": round(file.seconds.proved, 3),
             }
             for file in files
         ],
         "seconds": round(seconds, 3),
-        **_peaks(),
+        **_peaks(done.llama_peak_rss_bytes),
         "verify": {
             "ok": all(file.verify["ok"] for file in files),
             "files": {file.path.name: file.verify for file in files},
@@ -178,24 +180,14 @@ def _result(source: str, done: Conversion, seconds: float) -> dict[str, Any]:
     }
 
 
-def _peaks() -> dict[str, int | None]:
+def _peaks(of_llama: int | None) -> dict[str, int | None]:
     """Peak memory of this process and of llama.cpp's, None where it cannot be asked."""
-    own, child = peak_rss_bytes(), _child_peak_rss_bytes()
+    own = peak_rss_bytes()
     return {
-        "peak_rss_bytes": max(filter(None, (own, child)), default=None),
+        "peak_rss_bytes": max(filter(None, (own, of_llama)), default=None),
         "python_peak_rss_bytes": own,
-        "llama_peak_rss_bytes": child,
+        "llama_peak_rss_bytes": of_llama,
     }
-
-
-def _child_peak_rss_bytes() -> int | None:
-    """Of the largest child that has ended."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
 
 
 def _write_json(target: str, result: dict[str, Any]) -> None:

@@ -69,13 +69,27 @@ def expected_metadata(hparams: Hyperparameters, vocabulary: Vocabulary) -> dict[
     }
 
 
+# Keys that llama.cpp reads begin so; those of the vocabulary are checked as such.
+_READ = ("minicpm.", "tokenizer.ggml.")
+# The pre-tokenizer of other vocabularies than sentencepiece's; ours is said to be "default".
+_OPTIONAL = {"tokenizer.ggml.pre": "default"}
+
+
 def check_metadata(found: Mapping[str, Any], expected: Mapping[str, object]) -> Check:
+    """A key too many can change the model as much as a wrong one: scaled positions, say."""
     wrong = []
     for key, value in expected.items():
         if key not in found:
             wrong.append(f"{key} is missing ({_shown(value)} expected)")
         elif not _agrees(found[key], value):
             wrong.append(f"{key} is {_shown(found[key])}, not {_shown(value)}")
+    known = {*expected, _TOKENS, _SCORES, _TYPES}
+    known |= {key for key, value in _OPTIONAL.items() if _agrees(found.get(key), value)}
+    wrong += [
+        f"{key[:80]} is {_shown(value)}, and should not be there"
+        for key, value in found.items()
+        if key.startswith(_READ) and key not in known
+    ]
     return result_of("metadata", f"{len(expected)} keys", wrong)
 
 

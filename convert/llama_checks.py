@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,14 @@ from convert.untrusted import brief
 from convert.vocabulary import PieceType, Vocabulary
 from duplex_local.errors import BackendError
 
-__all__ = ["TEXTS", "check_special_ids", "check_tokenization", "evaluate", "sampled_pieces"]
+__all__ = [
+    "TEXTS",
+    "check_special_ids",
+    "check_tokenization",
+    "evaluate",
+    "evaluation",
+    "sampled_pieces",
+]
 
 N_SAMPLED_PIECES = 256
 TEXTS = (
@@ -78,20 +86,45 @@ def _few(ids: Sequence[int]) -> str:
 def evaluate(path: Path, ids: Sequence[int], n_vocab: int, llama: LlamaProcess) -> Array:
     """llama.cpp's logits after each of `ids`: (n, n_vocab), float32.
 
-    They come through a file: 48 rows of 122,760 numbers are 24 MB.
-
     Raises:
         BackendError: when llama.cpp cannot load or run the file.
     """
+    with evaluation(path, ids, n_vocab, llama) as logits:
+        return logits()
+
+
+@contextmanager
+def evaluation(
+    path: Path, ids: Sequence[int], n_vocab: int, llama: LlamaProcess
+) -> Iterator[Callable[[], Array]]:
+    """As `evaluate`, but llama.cpp computes while the block runs; call what this yields to wait.
+
+    The logits come through a file: 48 rows of 122,760 numbers are 24 MB.
+    """
     try:
-        with tempfile.TemporaryDirectory(prefix="duplex-verify-") as folder:
-            target = Path(folder) / "logits.f32"
-            llama.ask("evaluate", str(path), list(ids), str(target))
-            values = np.fromfile(target, np.float32)
+        scratch = tempfile.TemporaryDirectory(prefix="duplex-verify-")
     except OSError as error:
-        raise BackendError(
-            f"Cannot keep logits in {tempfile.gettempdir()}: {error.strerror}. Free some space."
-        ) from None
-    if values.size != len(ids) * n_vocab:
-        raise BackendError(f"llama.cpp gave {values.size} logits for {len(ids)} ids of {path.name}")
-    return values.reshape(len(ids), n_vocab)
+        raise _cannot_keep_logits(error) from None
+    with scratch as folder:
+        target = Path(folder) / "logits.f32"
+        wait = llama.start("evaluate", str(path), list(ids), str(target))
+
+        def logits() -> Array:
+            wait()
+            try:
+                values = np.fromfile(target, np.float32)
+            except OSError as error:
+                raise _cannot_keep_logits(error) from None
+            if values.size != len(ids) * n_vocab:
+                raise BackendError(
+                    f"llama.cpp gave {values.size} logits for {len(ids)} ids of {path.name}"
+                )
+            return values.reshape(len(ids), n_vocab)
+
+        yield logits
+
+
+def _cannot_keep_logits(error: OSError) -> BackendError:
+    return BackendError(
+        f"Cannot keep logits in {tempfile.gettempdir()}: {error.strerror}. Free some space."
+    )

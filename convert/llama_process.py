@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -18,7 +19,7 @@ __all__ = ["LlamaProcess"]
 
 
 class LlamaProcess:
-    """A child that answers one job at a time.
+    """A child that does one job after the other.
 
     Use as a context manager: leaving it kills the child, whatever it is doing. The child starts
     loading llama.cpp at once, so create it early and ask late.
@@ -29,6 +30,7 @@ class LlamaProcess:
         path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         # GGML_NO_BACKTRACE: a failed assertion must not start a debugger.
         env = {**os.environ, "PYTHONPATH": path, "GGML_NO_BACKTRACE": "1", "PYTHONUTF8": "1"}
+        self._n_started = self._n_answered = 0  # jobs, which are answered in their order
         self._errors = tempfile.TemporaryFile()
         self._child = subprocess.Popen(
             [sys.executable, "-m", "convert.llama_worker"],
@@ -66,25 +68,42 @@ class LlamaProcess:
         Raises:
             BackendError: when llama.cpp reports a failure or dies.
         """
-        assert self._child.stdin is not None and self._child.stdout is not None
+        return self.start(method, *arguments, progress=progress)()
+
+    def start(
+        self, method: str, *arguments: object, progress: Callable[[str], None] | None = None
+    ) -> Callable[[], Any]:
+        """As `ask`, but waits only when what it returns is called; until then there is time for
+        other work. An answer that nobody waits for is skipped.
+        """
+        assert self._child.stdin is not None
+        self._n_started += 1
         try:
             self._child.stdin.write(json.dumps([method, arguments]).encode() + b"\n")
             self._child.stdin.flush()
         except BrokenPipeError:
-            raise self._died(method) from None
+            pass  # the child is dead, which whoever waits is told
+        return functools.partial(self._wait, self._n_started, method, progress)
+
+    def _wait(self, job: int, method: str, progress: Callable[[str], None] | None) -> Any:
+        assert self._child.stdout is not None
         for line in self._child.stdout:
             if not line.startswith(b"{"):
                 continue  # something the library printed by itself
             answer = json.loads(line)
-            if "progress" in answer and progress is not None:
-                progress(answer["progress"])
-            elif "error" in answer:
+            if "progress" in answer:
+                if progress is not None and self._n_answered == job - 1:
+                    progress(answer["progress"])
+                continue
+            self._n_answered += 1
+            if self._n_answered < job:
+                continue  # an answer that nobody waited for
+            if "error" in answer:
                 raise BackendError(
                     f"llama.cpp failed to {method}: {answer['error']}. "
                     "Check memory and disk space, then run the command again."
                 )
-            elif "result" in answer:
-                return answer["result"]
+            return answer["result"]
         raise self._died(method)
 
     def _died(self, method: str) -> BackendError:

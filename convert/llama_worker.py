@@ -148,8 +148,9 @@ def evaluate(path: str, ids: list[int], target: str) -> None:
 
 
 def _n_threads(path: str) -> int:
-    """Small models are slower with several threads; more than there are cores wait in turn."""
-    return 1 if os.path.getsize(path) < SMALL_BYTES else max(1, min(8, os.cpu_count() or 1))
+    """Small models are slower with several threads. One core is the parent's, which works, too:
+    threads that share a core wait for each other in turn."""
+    return 1 if os.path.getsize(path) < SMALL_BYTES else max(1, min(8, (os.cpu_count() or 1) - 1))
 
 
 @contextmanager

@@ -21,8 +21,10 @@ from convert.tensor_limits import (
 
 __all__ = ["LogitLimits", "check_logits", "limits_for", "softened"]
 
-TINY = 1e-9  # spread of logits that are all the same
-
+# Logits that are all the same still differ by the rounding of float32, of what they are. That must
+# not be taken for their spread.
+ROUNDING = 1e-5
+TINY = 1e-9  # spread of logits that are all zero
 
 GROSS = 0.36  # of the spread; q/k without their permutation were 0.398 off in the mildest case
 
@@ -99,8 +101,9 @@ def softened(checks: Sequence[Check]) -> list[Check]:
 def _compared(
     found: Array, expected: Array, decisions: Sequence[int], idle: int, limits: LogitLimits
 ) -> list[Check]:
+    size = float(np.abs(expected).max())
     found, expected = _centred(found), _centred(expected)
-    spread = max(float(expected.std()), TINY)
+    spread = max(float(expected.std()), ROUNDING * size, TINY)
     sizes = np.maximum(spread, np.sqrt(np.square(expected).mean(0, dtype=np.float64)))
     chosen = list(decisions)
     return [

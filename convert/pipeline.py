@@ -17,13 +17,14 @@ from typing import Protocol
 
 import numpy as np
 
+from convert.background import in_background
 from convert.checkpoint import find_folder, read_json, read_tensors
-from convert.digest import FileDigest, sha256_of
+from convert.digest import sha256_of
 from convert.gguf_file import Model, write_gguf
 from convert.hyperparameters import parse_config
 from convert.llama_process import LlamaProcess
 from convert.quants import BF16, estimated_bytes, known_quants, overrides
-from convert.report import ConvertedFile, report_path, write_report
+from convert.report import ConvertedFile, Seconds, report_path, write_report
 from convert.space import Need, check_room, remove_abandoned, staging_folder
 from convert.tensor import Array, StoredTensor
 from convert.tensor_map import plan_tensors
@@ -48,10 +49,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Conversion:
-    """What was written, and the commit of a checkpoint that came from the hub."""
+    """What was written, the commit of a checkpoint that came from the hub, and the peak memory of
+    llama.cpp's process."""
 
     files: list[ConvertedFile]
     revision: str | None
+    llama_peak_rss_bytes: int | None
 
 
 class Reporter(Protocol):
@@ -72,8 +75,12 @@ class Reporter(Protocol):
         ...
 
 
-def load_model(directory: Path, name: str, source_url: str | None = None) -> Model:
+def load_model(
+    directory: Path, name: str, note: Callable[[str], object], source_url: str | None = None
+) -> Model:
     """Check everything about the checkpoint in `directory` but the values of its tensors.
+
+    note: called with what its user should know.
 
     Raises:
         ModelFileError: for anything we would convert wrongly.
@@ -82,7 +89,7 @@ def load_model(directory: Path, name: str, source_url: str | None = None) -> Mod
     vocabulary = read_vocabulary(directory, hparams.vocab_size)
     for text in ("<s>", "</s>", "<unk>", "<idle>"):
         vocabulary.find(text)
-    tensors = plan_tensors(hparams, read_tensors(directory))
+    tensors = plan_tensors(hparams, read_tensors(directory), note)
     return Model(name, hparams, vocabulary, tensors, source_url)
 
 
@@ -101,18 +108,21 @@ def convert(request: Request, reporter: Reporter) -> Conversion:
     if directory is None:
         directory, commit = _download(request, reporter)
         model = load_model(
-            directory, name, f"https://huggingface.co/{request.source}/tree/{commit}"
+            directory,
+            name,
+            reporter.note,
+            f"https://huggingface.co/{request.source}/tree/{commit}",
         )
     else:
         if request.revision is not None:
             raise ConfigError(f"{request.source} is a folder here, so --revision says nothing.")
         commit = None
-        model = load_model(directory, name)
+        model = load_model(directory, name, reporter.note)
     with staging_folder(request.out) as staging, LlamaProcess() as llama:
         check_room(_needs(request, model.size_bytes))
         verifier = Verifier(directory, model)
         run = _Run(request, commit, model, verifier, llama, staging, reporter)
-        return Conversion(run.files(), commit)
+        return Conversion(run.files(), commit, llama.ask("peak_rss_bytes"))
 
 
 def _download(request: Request, reporter: Reporter) -> tuple[Path, str]:
@@ -216,18 +226,13 @@ class _Run:
         bf16 = self.staging / "bf16.gguf"
         model = _refusing_nan(self.model)
         with self.reporter.bar("converting", self.model.size_bytes, "B") as advance:
-            if BF16 in self.request.quants or self.request.keep_bf16:
-                with FileDigest(bf16) as digest:
-                    write_gguf(bf16, model, advance)
-                sha256 = digest.hexdigest()
-            else:
-                write_gguf(bf16, model, advance)
-        written_s = time.monotonic() - started_s
+            write_gguf(bf16, model, advance)
+        writing_s = time.monotonic() - started_s
         files = [self._quantize(bf16, quant) for quant in self.request.quants if quant != BF16]
         if BF16 in self.request.quants:
-            files.append(self._finish(bf16, BF16, BF16, time.monotonic() - written_s, sha256))
+            files.append(self._finish(bf16, BF16, BF16, time.monotonic() - writing_s))
         elif self.request.keep_bf16:
-            files.append(self._finish(bf16, BF16, "bf16", time.monotonic() - written_s, sha256))
+            files.append(self._finish(bf16, BF16, "bf16", time.monotonic() - writing_s))
         return files
 
     def _quantize(self, bf16: Path, quant: str) -> ConvertedFile:
@@ -248,16 +253,17 @@ class _Run:
             progress("")
         return self._finish(target, quant, quant, started_s)
 
-    def _finish(
-        self, path: Path, quant: str, suffix: str, started_s: float, sha256: str | None = None
-    ) -> ConvertedFile:
+    def _finish(self, path: Path, quant: str, suffix: str, started_s: float) -> ConvertedFile:
         """Check the staged file, make sure it is on the disk, and give it its name."""
+        written_s = time.monotonic()
+        settled = in_background(lambda: _settled(path))
         with self.reporter.bar(f"verifying {quant}", len(self.model.tensors), "tensor") as advance:
             checks = self.verifier.check(path, self.llama, advance)
-        sha256 = sha256 or sha256_of(path)
+        proved_s = time.monotonic()
+        sha256 = settled.result()
         final = _target(self.request, self.model.name, suffix)
         size_bytes = path.stat().st_size
-        seconds = time.monotonic() - started_s
+        seconds = Seconds(written_s - started_s, proved_s - written_s, time.monotonic() - started_s)
         file = ConvertedFile(final, quant, size_bytes, sha256, seconds, checks)
         report = path.with_suffix(".json")
         write_report(report, self.request.source, self.commit, file)
@@ -269,10 +275,20 @@ class _Run:
         return file
 
 
-def _publish(path: Path, final: Path) -> None:
-    """Move `path` to `final` so that a crash leaves the old file, the new one or none."""
+def _settled(path: Path) -> str:
+    """The digest of the file at `path`, which is on the disk by then."""
+    _flush(path)
+    return sha256_of(path)
+
+
+def _flush(path: Path) -> None:
     with path.open("rb+") as file:
         os.fsync(file.fileno())
+
+
+def _publish(path: Path, final: Path) -> None:
+    """Move `path` to `final` so that a crash leaves the old file, the new one or none."""
+    _flush(path)
     os.replace(path, final)
     if os.name == "posix":  # elsewhere a folder cannot be opened
         folder = os.open(final.parent, os.O_RDONLY)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from convert.hyperparameters import Hyperparameters
 from convert.quants import DEFAULT_QUANT, RECIPES, Recipe
+from convert.tensor_map import n_params, required_tensors
 
-__all__ = ["MINICPM_DUPLEX", "Choice", "choices", "n_params", "recipe_table", "recommend"]
+__all__ = ["MINICPM_DUPLEX", "Choice", "choices", "recipe_table", "recommend"]
 
 N_CTX = 4096  # tokens
 KV_VALUE_BYTES = 2  # F16
@@ -42,15 +43,6 @@ class Choice:
     fits: bool | None
 
 
-def n_params(hparams: Hyperparameters) -> int:
-    """Weights of the model, its output matrix tied to the embeddings."""
-    hidden = hparams.hidden_size
-    kv_rows = hparams.n_kv_heads * hparams.head_dim
-    attention = 2 * hidden * hidden + 2 * kv_rows * hidden
-    layer = attention + 3 * hparams.feed_forward_size * hidden + 2 * hidden
-    return hparams.vocab_size * hidden + hparams.n_layers * layer + hidden
-
-
 def kv_bytes(hparams: Hyperparameters, n_ctx: int) -> int:
     """The KV cache of a conversation: layers × (K and V) × heads × head size × 2 bytes × tokens."""
     row = hparams.n_kv_heads * hparams.head_dim
@@ -68,8 +60,9 @@ def choices(hparams: Hyperparameters, total_memory_bytes: int | None) -> list[Ch
     memory_bytes = size of the file + kv_bytes + work_bytes, for one conversation of N_CTX tokens.
     """
     found = []
+    n_weights = n_params(shape for _, _, shape, _ in required_tensors(hparams))
     for recipe in RECIPES:
-        size = round(n_params(hparams) * recipe.bits_per_weight / 8)
+        size = round(n_weights * recipe.bits_per_weight / 8)
         n_ctx = min(N_CTX, hparams.context_length)
         memory = size + kv_bytes(hparams, n_ctx) + work_bytes(hparams, n_ctx)
         fits = total_memory_bytes and memory <= USABLE_SHARE * total_memory_bytes

@@ -15,10 +15,27 @@ from convert import CONVERTER_VERSION
 from convert.checks import Check
 from convert.digest import sha256_of
 
-__all__ = ["ConvertedFile", "check_sha256", "report_path", "table", "versions", "write_report"]
+__all__ = [
+    "ConvertedFile",
+    "Seconds",
+    "check_sha256",
+    "report_path",
+    "table",
+    "versions",
+    "write_report",
+]
 
 _PACKAGES = ("duplex-local", "llama-cpp-python", "gguf", "numpy")
 _REVISION = re.compile("[0-9a-f]{40}")
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """What a file took: to write, to prove, and all of it."""
+
+    written: float
+    proved: float
+    total: float
 
 
 @dataclass(frozen=True)
@@ -29,7 +46,7 @@ class ConvertedFile:
     quant: str
     size_bytes: int
     sha256: str
-    seconds: float
+    seconds: Seconds
     verify: dict[str, Any]
 
 

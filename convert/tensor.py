@@ -105,7 +105,9 @@ class StoredTensor:
 def as_f32(values: Array, dtype: str) -> Array:
     """Values as read from a tensor of `dtype`, in float32. Exact for every dtype we take."""
     if dtype == "BF16":
-        return (values.astype(np.uint32) << 16).view(np.float32)
+        bits = values.astype(np.uint32)
+        bits <<= 16  # in place: half of the time is spent in memory
+        return bits.view(np.float32)
     return values.astype(np.float32, copy=False)
 
 

@@ -5,7 +5,8 @@ Shapes are numpy's: (rows, columns), rows = outputs of the matrix.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from convert.hyperparameters import Hyperparameters
@@ -17,6 +18,7 @@ __all__ = [
     "OUTPUT",
     "PlannedTensor",
     "interleave_rotary_rows",
+    "n_params",
     "plan_tensors",
     "required_tensors",
 ]
@@ -34,10 +36,17 @@ class PlannedTensor:
     n_rotary_heads: int = 0
 
 
+def n_params(shapes: Iterable[tuple[int, ...]]) -> int:
+    """Numbers in tensors of these shapes."""
+    return sum(math.prod(shape) for shape in shapes)
+
+
 def plan_tensors(
-    hparams: Hyperparameters, tensors: Mapping[str, StoredTensor]
+    hparams: Hyperparameters,
+    tensors: Mapping[str, StoredTensor],
+    note: Callable[[str], object],
 ) -> list[PlannedTensor]:
-    """All tensors of the GGUF in file order.
+    """All tensors of the GGUF in file order. `note` is called with what its user should know.
 
     Raises:
         ModelFileError: for a missing, misshapen or unknown tensor.
@@ -50,7 +59,13 @@ def plan_tensors(
     if output is not None:
         planned = _plan_one(tensors, OUTPUT, "output.weight", tensors[EMBEDDING].shape)
         if not same_content(output, tensors[EMBEDDING]):
-            plan.append(planned)
+            if hparams.tied is True:
+                note(
+                    f"{OUTPUT} differs from {EMBEDDING} and is left out: config.json ties them "
+                    "(tie_word_embeddings), and then the original uses the embedding, too."
+                )
+            else:
+                plan.append(planned)
     elif hparams.tied is False:
         raise _missing(OUTPUT)
     _refuse_unknown(tensors, {tensor.source.name for tensor in plan} | {OUTPUT})

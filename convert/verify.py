@@ -7,13 +7,12 @@ with it. The first finds the culprit, the second what the first does not think o
 
 from __future__ import annotations
 
-import functools
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from convert.background import in_background
 from convert.checks import Check, listed
 from convert.duplex_prompt import DuplexPrompt, duplex_prompt
 from convert.forward import checkpoint_logits
@@ -29,7 +28,7 @@ from convert.llama_checks import (
     TEXTS,
     check_special_ids,
     check_tokenization,
-    evaluate,
+    evaluation,
     sampled_pieces,
 )
 from convert.llama_process import LlamaProcess
@@ -37,6 +36,7 @@ from convert.logit_checks import check_logits, limits_for, softened
 from convert.tensor import Array
 from convert.tensor_checks import check_values
 from convert.tensor_limits import UNQUANTIZED
+from convert.tensor_map import n_params
 from convert.vocabulary import Vocabulary
 from convert.written_file import WrittenFile, read_gguf
 from duplex_local.errors import BackendError, ModelFileError
@@ -69,10 +69,12 @@ class Verification:
 
 
 class Verifier:
-    """Checks files made from one checkpoint. Expectations are computed once, for all of them."""
+    """Checks files made from one checkpoint. Expectations are computed once, for all of them, from
+    when it is made."""
 
     def __init__(self, directory: Path, model: Model) -> None:
         self._model = model
+        self._n_params = n_params(tensor.source.shape for tensor in model.tensors)
         try:
             self._expect(directory / "tokenizer.model", model)
         except (IndexError, OSError, RuntimeError, UnicodeError, ValueError) as error:
@@ -80,6 +82,8 @@ class Verifier:
                 f"sentencepiece cannot use {directory / 'tokenizer.model'}: {str(error)[:200]}. "
                 "Download it again."
             ) from None
+        # Begun at once: writing the file leaves most of a second core idle.
+        self._logits = in_background(self._checkpoint_logits)
 
     def _expect(self, tokenizer: Path, model: Model) -> None:
         import sentencepiece  # here: it need not be loaded to refuse a bad checkpoint
@@ -99,8 +103,7 @@ class Verifier:
             model.vocabulary, pieces.encode, model.hparams.context_length
         )
 
-    @functools.cached_property
-    def _logits(self) -> Array:
+    def _checkpoint_logits(self) -> Array:
         sources = {tensor.source.name: tensor.source for tensor in self._model.tensors}
         return checkpoint_logits(self._model.hparams, sources, self._prompt.ids)
 
@@ -138,25 +141,36 @@ class Verifier:
             table,
         ]
         if table.ok:
-            values = check_values(file, model.tensors, advance)
-            equal = values.ok and not values.values["worst_tensor_error"]
-            seen = self._check_in_llama(file, equal, llama)
-            is_quantized = any(t.type not in UNQUANTIZED for t in file.tensors.values())
-            checks += [values, *(softened(seen) if values.ok and is_quantized else seen)]
+            checks += self._check_weights(file, llama, advance)
         return Verification(checks, self._facts())
+
+    def _check_weights(
+        self, file: WrittenFile, llama: LlamaProcess, advance: Callable[[int], object]
+    ) -> list[Check]:
+        """llama.cpp evaluates the file while its tensors are compared here."""
+        n_vocab = len(self._model.vocabulary.texts)
+        inspected = llama.start("inspect", str(file.path), self._texts, self._piece_ids)
+        with evaluation(file.path, self._prompt.ids, n_vocab, llama) as evaluated:
+            values = check_values(file, self._model.tensors, advance)
+            expected = self._logits.result()
+            seen: list[Check] = []
+            try:
+                seen += self._check_inspected(inspected())
+                seen += self._check_logits(file, values, evaluated(), expected)
+            except BackendError as error:
+                seen.append(Check("llama.cpp", "-", str(error)))
+        is_quantized = any(t.type not in UNQUANTIZED for t in file.tensors.values())
+        return [values, *(softened(seen) if values.ok and is_quantized else seen)]
 
     def _facts(self) -> dict[str, Any]:
         find = self._model.vocabulary.find
         return {
             "tensors": len(self._model.tensors),
-            "n_params": self._n_params(),
+            "n_params": self._n_params,
             "special_ids": {"bos": find("<s>"), "eos": find("</s>"), "idle": find("<idle>")},
             "texts_compared": len(self._texts),
             "pieces_compared": len(self._piece_ids),
         }
-
-    def _n_params(self) -> int:
-        return sum(math.prod(tensor.source.shape) for tensor in self._model.tensors)
 
     def _check_vocabulary(self, file: WrittenFile) -> Check:
         try:
@@ -165,24 +179,18 @@ class Verifier:
             return Check("vocabulary", "-", str(error))
         return check_vocabulary(found, self._model.vocabulary)
 
-    def _check_in_llama(self, file: WrittenFile, equal: bool, llama: LlamaProcess) -> list[Check]:
-        vocabulary = self._model.vocabulary
-        checks = []
-        try:
-            found = llama.ask("inspect", str(file.path), self._texts, self._piece_ids)
-            checks.append(check_special_ids(found, vocabulary, self._n_params()))
-            pieces = (found["pieces"], self._piece_bytes)
-            checks.append(
-                check_tokenization("tokenization", self._texts, found["ids"], self._ids, *pieces)
-            )
-            logits = evaluate(file.path, self._prompt.ids, len(vocabulary.texts), llama)
-        except BackendError as error:
-            return [*checks, Check("llama.cpp", "-", str(error))]
+    def _check_inspected(self, found: dict[str, Any]) -> list[Check]:
+        pieces = (found["pieces"], self._piece_bytes)
+        return [
+            check_special_ids(found, self._model.vocabulary, self._n_params),
+            check_tokenization("tokenization", self._texts, found["ids"], self._ids, *pieces),
+        ]
+
+    def _check_logits(
+        self, file: WrittenFile, values: Check, found: Array, expected: Array
+    ) -> list[Check]:
         types = {tensor.type for tensor in file.tensors.values()}
         dtypes = {tensor.source.dtype for tensor in self._model.tensors}
+        equal = values.ok and not values.values["worst_tensor_error"]
         limits = limits_for(types, dtypes, equal)
-        prompt = self._prompt
-        return [
-            *checks,
-            *check_logits(logits, self._logits, prompt.decisions, prompt.idle, limits),
-        ]
+        return check_logits(found, expected, self._prompt.decisions, self._prompt.idle, limits)

@@ -59,7 +59,8 @@ def _verify(path: Path, against: str | None, reporter: Reporter) -> Verification
         if directory is None:
             done = verify_file(path, llama, advance)
         else:
-            done = Verifier(directory, load_model(directory, path.stem)).run(path, llama, advance)
+            model = load_model(directory, path.stem, reporter.note)
+            done = Verifier(directory, model).run(path, llama, advance)
     return Verification([unchanged, *done.checks], done.facts)
 
 

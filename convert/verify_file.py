@@ -7,7 +7,6 @@ that the weights are the right ones.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,6 +34,7 @@ from convert.llama_checks import (
 )
 from convert.llama_process import LlamaProcess
 from convert.tensor_checks import check_finite
+from convert.tensor_map import n_params
 from convert.untrusted import brief
 from convert.verify import Verification, ignore
 from convert.vocabulary import PieceType, Vocabulary
@@ -80,7 +80,6 @@ def verify_file(
 def _check_in_llama(
     file: WrittenFile, hparams: Hyperparameters, vocabulary: Vocabulary, llama: LlamaProcess
 ) -> list[Check]:
-    n_params = sum(math.prod(tensor.shape) for tensor in file.tensors.values())
     user_defined = [
         token
         for token in range(vocabulary.n_pieces)
@@ -93,7 +92,7 @@ def _check_in_llama(
     logits = evaluate(file.path, prompt.ids, len(vocabulary.texts), llama)
     why = "" if np.isfinite(logits).all() else "the logits are not finite"
     return [
-        check_special_ids(found, vocabulary, n_params),
+        check_special_ids(found, vocabulary, n_params(t.shape for t in file.tensors.values())),
         _check_round_trips(texts, found["decoded"]),
         _check_pieces(vocabulary, user_defined, found["ids"][len(texts) - len(user_defined) :]),
         Check("logits", f"{len(prompt.ids)} positions finite" if not why else "-", why),

@@ -52,8 +52,8 @@ class WrittenTensor:
     def size_bytes(self) -> int:
         return self.n_rows * self._row_bytes
 
-    def rows(self, start: int, stop: int) -> Array:
-        """Rows `start` to `stop` as float32, (stop - start, columns); a vector is one row.
+    def stored(self, start: int, stop: int) -> Array:
+        """The bytes of rows `start` to `stop`, (stop - start, bytes); a vector is one row.
 
         Raises:
             ModelFileError: when the file cannot be read, or is not any more what it was.
@@ -72,11 +72,17 @@ class WrittenTensor:
                 f"{self.path} became shorter while it was read. Do not write it and verify it at "
                 "the same time."
             )
+        return stored.reshape(stop - start, self._row_bytes)
+
+    def rows(self, start: int, stop: int) -> Array:
+        """Rows `start` to `stop` as float32, (stop - start, columns).
+
+        Raises:
+            ModelFileError: as `stored`.
+        """
         # Broken scale factors may overflow; what comes of it is looked at by the caller.
         with np.errstate(all="ignore"):
-            values: Array = gguf.quants.dequantize(
-                stored.reshape(stop - start, self._row_bytes), self.type
-            )
+            values: Array = gguf.quants.dequantize(self.stored(start, stop), self.type)
         return values.astype(np.float32, copy=False)
 
 

@@ -35,6 +35,7 @@ __all__ = [
 
 P = ParamSpec("P")
 _MAX_CHARS = 1000
+_OURS = ("duplex_local", "convert", "ui", "train", "benchmarks")
 
 
 class DuplexError(Exception):
@@ -77,7 +78,8 @@ def _one_line(message: str) -> str:
 
 
 def exit_with_one_line(main: Callable[P, int]) -> Callable[P, int]:
-    """Wrap a command's `main`: a `DuplexError` becomes one line on stderr and exit code 1.
+    """Wrap a command's `main`: a `DuplexError`, or a package that is not installed, becomes one
+    line on stderr and exit code 1.
 
     With DUPLEX_RAISE_ERRORS set in the environment the traceback is shown instead.
     """
@@ -90,6 +92,15 @@ def exit_with_one_line(main: Callable[P, int]) -> Callable[P, int]:
             if os.environ.get("DUPLEX_RAISE_ERRORS"):
                 raise
             print(f"error: {_one_line(str(error))}", file=sys.stderr)
+            return 1
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.split(".")[0] in _OURS:
+                raise
+            print(
+                f"error: {sys.executable} has no package {error.name}. Run `make install`, then "
+                "the same command with .venv/bin/python.",
+                file=sys.stderr,
+            )
             return 1
         except KeyboardInterrupt:
             print("stopped", file=sys.stderr)

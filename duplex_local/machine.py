@@ -10,7 +10,13 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["default_threads", "peak_rss_bytes", "physical_cores", "total_memory_bytes"]
+__all__ = [
+    "default_threads",
+    "maxrss_bytes",
+    "peak_rss_bytes",
+    "physical_cores",
+    "total_memory_bytes",
+]
 
 _ONE_THREAD_BYTES = 64 * 2**20
 _CGROUP_LIMITS = (  # version 2, version 1
@@ -81,5 +87,9 @@ def peak_rss_bytes() -> int | None:
         import resource
     except ImportError:  # Windows
         return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes
+    return maxrss_bytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def maxrss_bytes(ru_maxrss: int) -> int:
+    """What the system says of a process's peak memory, which macOS counts in bytes."""
+    return ru_maxrss if sys.platform == "darwin" else ru_maxrss * 1024

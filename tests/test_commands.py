@@ -76,6 +76,15 @@ def test_wrong_use_is_one_line(arguments: list[str], code: int, says: str) -> No
         assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("command", ["convert", "duplex_local", "ui"])
+def test_a_python_without_our_packages_is_one_line(command: str, tiny_gguf: Path) -> None:
+    model = [] if command == "convert" else ["--model", str(tiny_gguf)]
+    done = run("-S", "-m", command, *model)  # -S: no installed package is found
+    assert done.returncode == 1
+    assert "has no package" in done.stderr and "make install" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_doctor_finds_nothing_wrong_where_the_tests_run() -> None:
     done = run("duplex_local/doctor.py")
     assert done.returncode == 0, done.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +12,15 @@ import pytest
 
 import benchmarks.fullsize as fullsize
 from benchmarks.fullsize import Plan, Quantized, main, run, within_limits
-from benchmarks.fullsize_steps import Converted
+from benchmarks.fullsize_converting import Converted, Reference
 from benchmarks.random_checkpoint import REAL, Shape, write_random_checkpoint
+from benchmarks.reference_converter import ReferenceConverter
 from convert.checkpoint import read_tensors
 from convert.pipeline import load_model
-from convert.recipe_list import MINICPM_DUPLEX, n_params
+from convert.recipe_list import MINICPM_DUPLEX
 from convert.tensor import as_f32
-from duplex_local.errors import ConfigError
+from convert.tensor_map import n_params, required_tensors
+from duplex_local.errors import BackendError, ConfigError
 
 TINY = Shape(n_layers=1, hidden_size=64, feed_forward_size=96, n_heads=2, n_pieces=700)
 
@@ -28,7 +31,10 @@ def test_every_figure_is_measured_and_the_checkpoint_stays(tmp_path: Path) -> No
     assert [recipe["quant"] for recipe in result["recipes"]] == ["Q8_0", "Q4_K_M:fallback"]
     assert all(recipe["decode"] > 0 and recipe["prefill"] > 0 for recipe in result["recipes"])
     assert result["recipes"][0]["vs_first"] == 1
-    assert result["bf16"]["size_bytes"] > 0 and result["within_limits"] == {}
+    bf16 = result["bf16"]
+    assert bf16["size_bytes"] > 0 and result["within_limits"] == {}
+    assert 0 < bf16["written_seconds"] + bf16["proved_seconds"] < bf16["seconds"]
+    assert bf16["reference"] is None
     json.dumps(result)
     assert sorted(path.name for path in out.iterdir()) == [
         "added_tokens.json",
@@ -36,12 +42,13 @@ def test_every_figure_is_measured_and_the_checkpoint_stays(tmp_path: Path) -> No
         "model.safetensors",
         "tokenizer.model",
     ]
-    load_model(out, "random")
+    load_model(out, "random", print)
 
 
 def test_the_real_shape_is_minicpm_duplex() -> None:
     assert REAL.vocab_size == MINICPM_DUPLEX.vocab_size == 122_760
-    assert REAL.size_bytes == 2 * n_params(MINICPM_DUPLEX) == 2 * 2_724_897_024
+    shapes = [shape for _, _, shape, _ in required_tensors(MINICPM_DUPLEX)]
+    assert REAL.size_bytes == 2 * n_params(shapes) == 2 * 2_724_897_024
 
 
 def test_the_weights_are_random_and_spread_as_in_a_trained_layer(tmp_path: Path) -> None:
@@ -99,8 +106,58 @@ def test_wrong_use(wrong: list[str], tmp_path: Path) -> None:
     assert stop.value.code == 2 and not (tmp_path / "out").exists()
 
 
+def converter(folder: Path, script: str) -> ReferenceConverter:
+    """A stand-in for llama.cpp's, run by this interpreter; torch it finds beside itself."""
+    folder.mkdir()
+    (folder / "convert_hf_to_gguf.py").write_text(script)
+    for package in ("torch", "transformers"):
+        (folder / f"{package}.py").write_text("")
+    python = folder / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH="{folder}" exec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    return ReferenceConverter(folder, str(python))
+
+
+def test_llama_cpps_converter_takes_turns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = "import shutil, sys\nshutil.copytree(sys.argv[1], sys.argv[5] + '.d')\n"
+    script += "open(sys.argv[5], 'wb').write(b'GGUF')\n"
+    reference = converter(tmp_path / "llama.cpp", script)
+    result = run(Plan(tmp_path / "out", TINY, [], n_conversions=1, reference=reference))
+    found = result["bf16"]["reference"]
+    assert found["seconds"] > 0 and found["peak_rss_bytes"] > 1_000_000
+    assert 0 < found["written_vs"] < found["vs"]
+    assert found["vs"] == pytest.approx(result["bf16"]["seconds"] / found["seconds"])
+    fullsize._print(result)
+    assert "llama.cpp's converter: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [("raise SystemExit('no such model')", "failed: no such model"), ("pass", "failed: silently")],
+)
+def test_a_reference_that_fails(script: str, why: str, tmp_path: Path) -> None:
+    reference = converter(tmp_path / "llama.cpp", script)
+    with pytest.raises(BackendError, match=why):
+        run(Plan(tmp_path / "out", TINY, [], n_conversions=1, reference=reference))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_reference_that_cannot_be_run(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"There is no .*convert_hf_to_gguf\.py"):
+        ReferenceConverter(tmp_path, sys.executable).check()
+    bare = converter(tmp_path / "llama.cpp", "")
+    (bare.folder / "torch.py").write_text("raise ImportError")
+    with pytest.raises(ConfigError, match="lacks what"):
+        run(Plan(tmp_path / "out", TINY, [], reference=bare))
+    with pytest.raises(ConfigError, match="Cannot run"):
+        replace(bare, python=str(tmp_path / "nothing")).check()
+    assert not (tmp_path / "out").exists()
+
+
 def test_limits() -> None:
-    good = Converted(1, 10.0, 10.0, 1.0, 1.1, 100_000_000, None)
+    good = Converted(1, 10.0, 11.0, 6.0, 3.0, 10.0, 1.0, 1.1, 100_000_000, None)
     recipe = Quantized("Q8_0", 1, 8.5, 1.0, 800_000_000, 1, 1, 1, 1, 1)
     assert all(within_limits(good, [recipe]).values())
     slow = replace(good, vs_copy=1.6, python_peak_rss_bytes=800_000_000)
@@ -109,3 +166,7 @@ def test_limits() -> None:
         "python_memory": False,
         "quantizing_memory": False,
     }
+    for ratio, fast in ((0.59, True), (0.61, False)):
+        measured = replace(slow, reference=Reference(20.0, ratio, ratio, 0.3, 1))
+        assert within_limits(measured, [])["converting_vs_reference"] is fast
+        assert "converting_vs_copy" not in within_limits(measured, [])

@@ -19,8 +19,9 @@ def rewrite(
     metadata: Mapping[str, Any] | None = None,
     tensors: Callable[[Tensors], object] | None = None,
 ) -> Path:
-    """metadata: new values by key; None removes one. tensors: changes the dictionary it is given;
-    a new name takes the type of `blk.0.ffn_up.weight`."""
+    """metadata: new values by key; None removes one, and a key that the file lacks is added.
+    tensors: changes the dictionary it is given; a new name takes the type of
+    `blk.0.ffn_up.weight`."""
     reader = gguf.GGUFReader(source)
     writer = gguf.GGUFWriter(target, "minicpm")
     changes = dict(metadata or {})
@@ -34,7 +35,10 @@ def rewrite(
             writer.add_array(key, value)
         else:
             writer.add_key_value(key, value, field.types[0])
-    assert not changes, f"the file has no {list(changes)}"
+    for key, value in changes.items():
+        counts = type(value) is int
+        kind = gguf.GGUFValueType.UINT32 if counts else gguf.GGUFValueType.get_type(value)
+        writer.add_key_value(key, value, kind)
     types = {tensor.name: tensor.tensor_type for tensor in reader.tensors}
     data = {tensor.name: np.array(tensor.data) for tensor in reader.tensors}
     if tensors is not None:

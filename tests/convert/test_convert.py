@@ -187,6 +187,9 @@ class Interrupting:
 
         yield press
 
+    def note(self, line: str) -> None:
+        raise AssertionError(line)
+
     def wrote(self, file: object) -> None:
         raise AssertionError("nothing can be finished")
 
@@ -239,6 +242,8 @@ from pathlib import Path
 from convert.pipeline import Request, convert
 
 class Waiting:
+    note = print
+
     @contextmanager
     def bar(self, label, total, unit):
         def wait(n):
@@ -310,14 +315,11 @@ def test_the_bar_of_a_quantization_counts_every_byte_once(tmp_path: Path) -> Non
     counted: dict[str, list[int]] = {}
     totals = {}
 
-    class Counting:
+    class Counting(Silent):
         @contextmanager
         def bar(self, label: str, total: int, unit: str) -> Iterator[Callable[[int], object]]:
             totals[label] = total
             yield counted.setdefault(label, []).append
-
-        def wrote(self, file: object) -> None:
-            pass
 
     checkpoint = write_tiny_checkpoint(tmp_path / "tiny")
     convert(Request(str(checkpoint), ["Q8_0"], tmp_path / "out"), Counting())
@@ -351,6 +353,6 @@ def test_verification_sees_a_file_of_another_checkpoint(tmp_path: Path) -> None:
     run(made, tmp_path / "out", "--quant", "Q8_0")
     other = write_tiny_checkpoint(tmp_path / "other", config={"dim_model_base": 64})
     with LlamaProcess() as llama:
-        verifier = Verifier(other, load_model(other, "other"))
+        verifier = Verifier(other, load_model(other, "other", print))
         with pytest.raises(ModelFileError, match=r"minicpm\.logit_scale is 4, not 1"):
             verifier.check(tmp_path / "out" / "made-Q8_0.gguf", llama)

@@ -122,7 +122,7 @@ def test_the_command_makes_a_gguf_of_a_hub_id(hub: HubServer, tmp_path: Path) ->
         timeout=60,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    first, *_, last = done.stdout.splitlines()
+    _, first, *_, last = done.stdout.splitlines()
     assert first.startswith(f"{REPO_ID} at {COMMIT}: download 0.0 GB, BF16 0.0 GB, Q8_0 0.0 GB (")
     result = json.loads(last)
     assert (result["source"], result["revision"]) == (REPO_ID, COMMIT)
@@ -295,6 +295,18 @@ def test_answers_that_are_no_model(
     assert len(hub.requests) == 1
 
 
+def test_that_it_is_no_folder_is_said_before_the_hub_is_asked(
+    hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`models/dmeo` has the form of a model's name."""
+    notes: list[tuple[int, str]] = []
+    monkeypatch.setattr(
+        "convert.cli._Terminal.note", lambda _, line: notes.append((len(hub.requests), line))
+    )
+    assert main([REPO_ID, "--out", str(tmp_path / "out"), "--quant", "Q8_0"]) == 0
+    assert notes[0] == (0, f"There is no folder {REPO_ID} here, so that is a model on the hub.")
+
+
 @pytest.mark.parametrize(("status", "headers"), [(403, GATED), (429, {"Retry-After": "7"})])
 def test_a_refusal_on_the_way(
     status: int,
@@ -306,8 +318,9 @@ def test_a_refusal_on_the_way(
 ) -> None:
     """Everyone may see what a gated model has, its files not."""
 
-    def note_then_refuse(_terminal: object, _line: str) -> None:
-        hub.refuse = (status, headers)
+    def note_then_refuse(_terminal: object, line: str) -> None:
+        if line.startswith(f"{REPO_ID} at "):  # what it holds is known
+            hub.refuse = (status, headers)
 
     monkeypatch.setattr("convert.cli._Terminal.note", note_then_refuse)
     assert ("gated" if status == 403 else "fewer requests") in refused(capsys, tmp_path)

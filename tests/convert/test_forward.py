@@ -27,7 +27,7 @@ GOLDEN = Path(__file__).resolve().parents[2] / ".." / "shared" / "golden"
 
 
 def logits(checkpoint: Path, ids: list[int]) -> Array:
-    model = load_model(checkpoint, "x")
+    model = load_model(checkpoint, "x", print)
     sources = {tensor.source.name: tensor.source for tensor in model.tensors}
     return checkpoint_logits(model.hparams, sources, ids)
 
@@ -71,7 +71,7 @@ def test_memory_is_that_of_a_block_not_of_a_matrix(
     """With a block of 4,096 values the pass needs far less than its largest matrix."""
     checkpoint = write(tmp_path / "tiny", hidden=512, feed_forward=1024, n_heads=8, dtype="F32")
     monkeypatch.setattr("convert.forward.BLOCK_VALUES", 4096)
-    model = load_model(checkpoint, "x")
+    model = load_model(checkpoint, "x", print)
     sources = {tensor.source.name: tensor.source for tensor in model.tensors}
     tracemalloc.start()
     try:
@@ -90,10 +90,11 @@ def test_the_tensors_are_compared_in_little_memory(
     checkpoint = write(
         tmp_path / "tiny", tied=False, added=[ADDED[0], *map(str, range(10**6, 10**6 + 20_000))]
     )
-    model = load_model(checkpoint, "x")
+    model = load_model(checkpoint, "x", print)
     write_gguf(tmp_path / "x.gguf", model, lambda n: None)
     file = read_gguf(tmp_path / "x.gguf")
-    monkeypatch.setattr("convert.tensor_checks.BLOCK_VALUES", 4096)
+    for name in ("BLOCK_VALUES", "COPY_VALUES"):
+        monkeypatch.setattr(f"convert.tensor_checks.{name}", 4096)
     tracemalloc.start()
     try:
         check = check_values(file, model.tensors, lambda n: None)
@@ -112,7 +113,7 @@ def test_the_prompt_is_a_duplex_conversation(tmp_path: Path) -> None:
     from duplex_local.protocol import SlicePair, pair_ids
 
     pieces = sentencepiece.SentencePieceProcessor(model_proto=tiny_tokenizer_model())
-    vocabulary = load_model(write(tmp_path / "tiny"), "x").vocabulary
+    vocabulary = load_model(write(tmp_path / "tiny"), "x", print).vocabulary
     prompt = duplex_prompt(vocabulary, pieces.encode, 1000)
 
     class Codec:

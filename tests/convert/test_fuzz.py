@@ -92,7 +92,7 @@ def read(folder: Path) -> str:
     """Everything up to the written file; how it ended."""
     out = folder / "out.gguf"
     try:
-        write_gguf(out, load_model(folder, "fuzz"), lambda _: None)
+        write_gguf(out, load_model(folder, "fuzz", print), lambda _: None)
     except DuplexError as error:
         assert "\n" not in str(error), str(error)
         return "refused"

@@ -29,10 +29,10 @@ from convert.recipe_list import (
     MINICPM_DUPLEX,
     choices,
     kv_bytes,
-    n_params,
     recipe_table,
     recommend,
 )
+from convert.tensor_map import n_params, required_tensors
 from duplex_local.errors import BackendError
 from tests.convert.tiny import write_tiny_checkpoint
 from tests.convert.verifying import Files
@@ -111,7 +111,8 @@ def test_every_name_that_is_offered_can_be_made(files: Files, tmp_path: Path) ->
 
 
 def test_the_room_that_is_asked_for_is_a_tenth_more_than_what_list_shows() -> None:
-    bf16_bytes = 2 * n_params(MINICPM_DUPLEX)
+    shapes = [shape for _, _, shape, _ in required_tensors(MINICPM_DUPLEX)]
+    bf16_bytes = 2 * n_params(shapes)
     for choice in choices(MINICPM_DUPLEX, None):
         room = estimated_bytes(choice.recipe.name, bf16_bytes)
         assert room == pytest.approx(1.1 * choice.size_bytes)

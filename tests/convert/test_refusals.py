@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -236,15 +234,6 @@ def test_a_folder_in_the_place_of_a_result(
     line = capsys.readouterr().err
     assert line.count("\n") == 1 and f"{name} is a folder" in line
     assert [path.name for path in out.iterdir()] == [name]
-
-
-@pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere"
-)
-def test_out_is_read_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    checkpoint = write_tiny_checkpoint(tmp_path / "tiny")
-    (tmp_path / "locked").mkdir(mode=stat.S_IRUSR | stat.S_IXUSR)
-    assert "Cannot write to" in refused(capsys, checkpoint, tmp_path / "locked" / "out")
 
 
 def test_name_with_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
