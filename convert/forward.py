@@ -19,8 +19,8 @@ from convert.tensor_map import EMBEDDING, OUTPUT
 
 __all__ = ["checkpoint_logits"]
 
-# Values of a matrix held at once, stored and in float32: few enough for a processor's cache. All
-# of the real shape takes 6 s of one core so, and 11 s in blocks four times as large.
+# Values of a matrix held at once, stored and in float32: few enough for a processor's cache
+# (docs/log.md, "A cheaper proof").
 BLOCK_VALUES = 512 * 1024
 
 

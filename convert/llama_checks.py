@@ -102,7 +102,10 @@ def evaluation(
     The logits come through a file: 48 rows of 122,760 numbers are 24 MB.
     """
     try:
-        scratch = tempfile.TemporaryDirectory(prefix="duplex-verify-")
+        scratch = tempfile.TemporaryDirectory(
+            prefix="duplex-verify-",
+            ignore_cleanup_errors=True,  # after an error llama.cpp may still be writing in it
+        )
     except OSError as error:
         raise _cannot_keep_logits(error) from None
     with scratch as folder:

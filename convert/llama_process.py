@@ -87,6 +87,7 @@ class LlamaProcess:
 
     def _wait(self, job: int, method: str, progress: Callable[[str], None] | None) -> Any:
         assert self._child.stdout is not None
+        assert self._n_answered < job, "answers come in the order of their jobs, and once"
         for line in self._child.stdout:
             if not line.startswith(b"{"):
                 continue  # something the library printed by itself

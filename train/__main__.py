@@ -80,7 +80,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
             help=f"{text} (on a GPU {gpu:g}, else {cpu:g}, with --quick {quick:g})",
         )
     parser.add_argument(
-        "--rate", type=float, help=f"highest learning rate ({RATE:g}, with --start {START_RATE:g})"
+        "--rate",
+        type=_at_least(1e-6, float),
+        help=f"highest learning rate ({RATE:g}, with --start {START_RATE:g})",
     )
     parser.add_argument(
         "--start", type=Path, metavar="CHECKPOINT", help="its weights are the first; sets the size"
@@ -96,6 +98,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         help="conversations per family share in the evaluation (30)",
     )  # fmt: skip
     options = parser.parse_args(arguments)
+    if options.start is not None and options.layers is not None:
+        parser.error("--layers cannot be chosen with --start: the checkpoint has its own")
+    if options.rate is None:
+        options.rate = RATE if options.start is None else START_RATE
     if options.data is not None and (lacking := missing_data(options.data)):
         parser.error(f"--data {options.data} has no {lacking}; it comes from {REAL_DATA}")
     return options
@@ -138,16 +144,14 @@ def make(options: argparse.Namespace) -> None:
     """Train and write the checkpoint."""
     import torch
 
-    from train.export import read_checkpoint, read_runs, write_checkpoint
+    from train.export import read_checkpoint, write_checkpoint
     from train.loop import LoopConfig, find_device, train
     from train.model import MiniCPM, ModelConfig
 
     size = size_for(options, on_gpu=find_device().type == "cuda")
     torch.manual_seed(options.seed)
-    runs = []
     if options.start is not None:
         model = read_checkpoint(options.start)
-        runs = read_runs(options.start)
         size = replace(size, length=min(size.length, model.config.max_position_embeddings))
     else:
         # Positions that training never reached must not be used.
@@ -155,11 +159,12 @@ def make(options: argparse.Namespace) -> None:
             ModelConfig(num_hidden_layers=size.layers, max_position_embeddings=size.length)
         )
     vocabulary = _vocabulary(options)
+    runs = _earlier_runs(options)
     config = LoopConfig(
         minutes=size.minutes,
         rows=size.rows,
         length=size.length,
-        rate=options.rate or (RATE if options.start is None else START_RATE),
+        rate=options.rate,
         warmup_steps=200 if options.start is None else 30,
         dropout=size.dropout,
         seed=options.seed,
@@ -170,6 +175,20 @@ def make(options: argparse.Namespace) -> None:
         lambda model, run: write_checkpoint(model, vocabulary, options.out, [*runs, run]),
     )  # fmt: skip
     write_checkpoint(model, vocabulary, options.out, [*runs, run])
+
+
+def _earlier_runs(options: argparse.Namespace) -> list[dict]:
+    """The runs before this one. A resumed run asks its beginning: --out may be --start."""
+    from train.export import read_runs
+
+    path = options.work / "earlier_runs.json"
+    if not options.resume:
+        runs = [] if options.start is None else read_runs(options.start)
+        path.write_text(json.dumps(runs) + "\n")
+    elif not path.is_file():
+        raise ConfigError(f"{path} is gone, so the run cannot be resumed. Leave --resume out.")
+    found: list[dict] = json.loads(path.read_text("utf-8"))
+    return found
 
 
 def _vocabulary(options: argparse.Namespace) -> Path:
@@ -218,7 +237,7 @@ def judge(options: argparse.Namespace) -> None:
         "positions": model.config.max_position_embeddings,
     }
     sides: dict[str, bool | None] = {"trained wordings": None}
-    if any(run["half"] for run in runs):
+    if runs and all(run["half"] for run in runs):
         sides = {"trained wordings": False, "held-out wordings": True}
     for side, held_out in sides.items():
         rng = random.Random(options.seed + 5)

@@ -9,6 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from duplex_local.errors import ConfigError
@@ -71,21 +72,29 @@ def read_checkpoint(folder: Path) -> MiniCPM:
     """The model of a folder that `write_checkpoint` wrote, in float32.
 
     Raises:
-        ConfigError: when there is none.
+        ConfigError: when there is none, or another kind of checkpoint.
     """
-    if not (folder / "model.safetensors").is_file():
-        raise ConfigError(f"There is no model in {folder}. Train one, or give another --out.")
-    found = json.loads((folder / "config.json").read_text("utf-8"))
-    sizes = {field.name: found[field.name] for field in fields(ModelConfig)}
-    model = MiniCPM(ModelConfig(**sizes))
-    tensors = load((folder / "model.safetensors").read_bytes())
-    model.load_state_dict(
-        {name.removeprefix("model."): value.float() for name, value in tensors.items()}
-    )
+    files = ("config.json", "model.safetensors", *TOKENIZER_FILES)
+    if lacking := [name for name in files if not (folder / name).is_file()]:
+        raise ConfigError(f"There is no model in {folder}: it has no {lacking[0]}.")
+    try:
+        found = json.loads((folder / "config.json").read_text("utf-8"))
+        sizes = {field.name: found[field.name] for field in fields(ModelConfig)}
+        model = MiniCPM(ModelConfig(**sizes))
+        tensors = load((folder / "model.safetensors").read_bytes())
+        model.load_state_dict(
+            {name.removeprefix("model."): value.float() for name, value in tensors.items()}
+        )
+    except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        why = str(error).splitlines()[0]
+        raise ConfigError(
+            f"{folder} is no checkpoint that `python -m train` made ({why})."
+        ) from None
     return model
 
 
 def read_runs(folder: Path) -> list[Run]:
     """The runs that made the checkpoint in a folder, the first one first."""
-    runs: list[Run] = json.loads((folder / "config.json").read_text("utf-8"))["training"]
+    found = json.loads((folder / "config.json").read_text("utf-8"))
+    runs: list[Run] = found.get("training", [])  # absent before 2026-11-25
     return runs

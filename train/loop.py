@@ -277,7 +277,7 @@ def train(
             if is_over or spent_s - saved_s > config.save_every_s:
                 saved_s = spent_s
                 told, is_best = trainer.judge(seen, unseen)
-                if is_best:
+                if is_best and trainer.n_steps:
                     with trainer.averaged() as best:
                         export(best, trainer.run(spent_s))
                 trainer.save(state, spent_s)

@@ -375,14 +375,17 @@ def test_and_another_topic_asks_the_same_again(generator):
 
 def test_what_goes_on_from_a_checkpoint_learns_more_gently():
     options = parse(["--start", "models/demo"])
-    assert options.rate is None and START_RATE < RATE
+    assert options.rate == START_RATE < RATE == parse([]).rate
+    for wrong in (["--rate", "0"], ["--start", "models/demo", "--layers", "2"]):
+        with pytest.raises(SystemExit):
+            parse(wrong)
     assert parse(["--rate", "0.01"]).rate == 0.01
 
 
 def test_the_card_tells_every_run_of_the_training(tmp_path):
     first = {"tokens": 1000, "steps": 10, "minutes": 1.5, "device": "an abacus",
-             "validation_loss": 9.9, "half": False}  # fmt: skip
-    second = first | {"tokens": 2000, "device": "2 CPU cores"}
+             "validation_loss": 9.9, "half": True}  # fmt: skip
+    second = first | {"tokens": 2000, "device": "2 CPU cores", "half": False}
     rate = {"value": 0.5, "n": 4, "low": 0.15, "high": 0.85}
     figures = {name: 1 for name in NUMBERS} | {"trained wordings": {"HOLD": rate}}
     write_card(tmp_path, figures, [first, second], real=True)
@@ -390,6 +393,8 @@ def test_the_card_tells_every_run_of_the_training(tmp_path):
     assert "Trained from scratch on 1,000 tokens in 10 steps" in card and "an abacus" in card
     assert "Then, with the lists of a later day, on 2,000 tokens" in card
     assert "50.0 % (4; 15.0-85.0)" in card
+    # One of the runs saw every wording, so none was held out.
+    assert "*Held out*" not in card
 
 
 def test_the_last_words_of_a_request_may_come_alone():

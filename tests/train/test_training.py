@@ -56,7 +56,7 @@ def test_going_on_from_a_checkpoint_keeps_its_vocabulary_and_tells_both_runs(tmp
 @pytest.mark.parametrize(
     "arguments, said",
     [
-        (("--start", "nowhere"), "There is no model in nowhere."),
+        (("--start", "nowhere"), "There is no model in nowhere: it has no config.json."),
         (("--resume",), "There is no run to resume"),
     ],
 )
