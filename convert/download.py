@@ -62,7 +62,7 @@ def download(
         ModelFileError: when the hub does not give it, cannot be reached while it is not complete
             in the cache, gives wrong bytes, or the disk is too small.
     """
-    reporter.note(f"There is no folder {hub_id} here, so that is a model on the hub.")
+    reporter.note(f"Taking {hub_id} from the Hugging Face hub: no folder here has that name.")
     _settle_library()
     revision = revision or constants.DEFAULT_REVISION
     try:

@@ -82,7 +82,7 @@ def check_sha256(gguf: Path) -> Check:
     """
     path = report_path(gguf)
     if not path.is_file():
-        return Check("sha256", "no report")
+        return Check("sha256", f"not compared: there is no {path.name}")
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -83,10 +83,11 @@ def _why_unusable(tensor: WrittenTensor) -> str:
 def check_values(file: WrittenFile, plan: Sequence[PlannedTensor], advance: Advance) -> Check:
     """Every tensor against the one it was made from."""
     wrong: list[str] = []
-    n_unrelated, worst, worst_name = 0, 0.0, ""
+    n_unrelated, worst, worst_name, is_finite = 0, 0.0, "", True
     for planned in plan:
         written = file.tensors[planned.name]
         difference = _compare(planned, written)
+        is_finite = is_finite and difference.finite
         if difference.finite and difference.error > worst:
             worst, worst_name = difference.error, planned.name
         why = _why_wrong(difference, planned, written, plan)
@@ -99,7 +100,9 @@ def check_values(file: WrittenFile, plan: Sequence[PlannedTensor], advance: Adva
             f"{n_unrelated} of {len(plan)} tensors differ from the checkpoint's, such as "
             f"{wrong[0]}: it is not the checkpoint this file was made from"
         ]
-    figure = f"finite, {worst:.2%} off" if worst else "finite, equal"
+    figure = f"{worst:.2%} off" if worst else "equal"
+    if is_finite:
+        figure = f"finite, {figure}"
     values: dict[str, float | str] = {"worst_tensor": worst_name, "worst_tensor_error": worst}
     return Check("values", figure, listed(wrong), values)
 

@@ -158,7 +158,7 @@ class Verifier:
                 seen += self._check_inspected(inspected())
                 seen += self._check_logits(file, values, evaluated(), expected)
             except BackendError as error:
-                seen.append(Check("llama.cpp", "-", str(error)))
+                seen.append(Check("llama.cpp", "-", str(error).rstrip(".")))
         is_quantized = any(t.type not in UNQUANTIZED for t in file.tensors.values())
         return [values, *(softened(seen) if values.ok and is_quantized else seen)]
 

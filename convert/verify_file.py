@@ -73,7 +73,7 @@ def verify_file(
         try:
             checks += _check_in_llama(file, hparams, vocabulary, llama)
         except BackendError as error:
-            checks.append(Check("llama.cpp", "-", str(error)))
+            checks.append(Check("llama.cpp", "-", str(error).rstrip(".")))
     return Verification(checks, {"tensors": len(file.tensors)})
 
 

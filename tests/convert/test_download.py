@@ -304,7 +304,10 @@ def test_that_it_is_no_folder_is_said_before_the_hub_is_asked(
         "convert.cli._Terminal.note", lambda _, line: notes.append((len(hub.requests), line))
     )
     assert main([REPO_ID, "--out", str(tmp_path / "out"), "--quant", "Q8_0"]) == 0
-    assert notes[0] == (0, f"There is no folder {REPO_ID} here, so that is a model on the hub.")
+    assert notes[0] == (
+        0,
+        f"Taking {REPO_ID} from the Hugging Face hub: no folder here has that name.",
+    )
 
 
 @pytest.mark.parametrize(("status", "headers"), [(403, GATED), (429, {"Retry-After": "7"})])
