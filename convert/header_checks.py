@@ -86,7 +86,7 @@ def check_metadata(found: Mapping[str, Any], expected: Mapping[str, object]) -> 
     known = {*expected, _TOKENS, _SCORES, _TYPES}
     known |= {key for key, value in _OPTIONAL.items() if _agrees(found.get(key), value)}
     wrong += [
-        f"{brief(key)} is {_shown(value)}, and should not be there"
+        f"{brief(key)[1:-1]} is {_shown(value)}, and should not be there"
         for key, value in found.items()
         if key.startswith(_READ) and key not in known
     ]
