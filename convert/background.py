@@ -26,5 +26,6 @@ def in_background(work: Callable[[], T]) -> Future[T]:
         except BaseException as error:
             future.set_exception(error)
 
-    threading.Thread(target=run, daemon=True).start()
+    # It shares only the future, whose lock is its own.
+    threading.Thread(target=run, name="in background", daemon=True).start()
     return future

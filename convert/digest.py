@@ -11,7 +11,7 @@ _PIECE_BYTES = 1024 * 1024
 
 
 def sha256_of(path: Path) -> str:
-    """In hexadecimal."""
+    """The digest of the file at `path`, in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb", buffering=0) as file:
         buffer = memoryview(bytearray(_PIECE_BYTES))
