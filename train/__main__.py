@@ -145,8 +145,9 @@ def make(options: argparse.Namespace) -> None:
     import torch
 
     from train.export import read_checkpoint, write_checkpoint
-    from train.loop import LoopConfig, find_device, train
+    from train.loop import find_device, train
     from train.model import MiniCPM, ModelConfig
+    from train.trainer import LoopConfig
 
     size = size_for(options, on_gpu=find_device().type == "cuda")
     torch.manual_seed(options.seed)

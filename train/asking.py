@@ -17,6 +17,8 @@ SOCIAL_REQUESTS = (
     "greeting how_are_you who_are_you who_made_you what_can_you_do praise goodbye joke sorry insult"
 ).split()
 
+TOPIC_FIRST_SHARE = 0.1  # of the facts that are asked for
+
 
 class Asking(Repairs):
     """The part of the simulator that chooses a request."""
@@ -43,7 +45,10 @@ class Asking(Repairs):
         topic = self._any_topic()
         if not topic.facts:
             return self.speaker.about(topic)
-        return self.speaker.fact(topic, self.rng.choice(list(topic.facts)))
+        key = self.rng.choice(list(topic.facts))
+        if topic.noun != "task" and self.rng.random() < TOPIC_FIRST_SHARE:
+            return self.speaker.topic_first(topic, key)
+        return self.speaker.fact(topic, key)
 
     def _social(self) -> Request:
         return self.speaker.social(self.rng.choice(SOCIAL_REQUESTS))

@@ -14,8 +14,8 @@ from safetensors.torch import load, save
 
 from duplex_local.errors import ConfigError
 from train.knowledge import topics
-from train.loop import Run
 from train.model import MiniCPM, ModelConfig
+from train.trainer import Run
 
 __all__ = ["MAX_BYTES", "TOKENIZER_FILES", "read_checkpoint", "read_runs", "write_checkpoint"]
 

@@ -23,9 +23,11 @@ __all__ = ["ACK", "Answer", "Floor"]
 Answer = Speech | Callable[[], Speech] | None
 ACK = "ack"  # says that it stops: nothing to repeat or to go on with
 NOISE_SHARE = 0.35
-TYPED_BADLY_SHARE = 0.07
+TYPED_BADLY_SHARE = 0.1
 CUT_SHARE = 0.45  # of interruptions that come before the slice was shown
-MISSED_SHARE = 0.03  # of requests that are answered a slice late, so that late is learned, too
+# Of requests that are answered a slice late. What sounds unfamiliar is held for unfinished; silence
+# behind it then says that it was not, and the model gets a second look (docs/log.md, 2026-11-26).
+MISSED_SHARE = 0.25
 HOLD_TESTED = 0.4  # of unfinished requests that are followed by silence
 
 

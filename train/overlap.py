@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from duplex_local.errors import ConfigError, exit_with_one_line
+from train.kinds import LISTED
 from train.phrasing import PHRASES
-from train.requests import LISTED, TASK_QUESTIONS, Speaker
+from train.requests import TASK_QUESTIONS, Speaker
 from train.utterance import words_of
 from train.wording import load
 

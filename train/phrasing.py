@@ -28,6 +28,12 @@ TELLING = frozenset(
     "zero one two three four five six seven eight nine ten eleven twelve twenty hundred thousand "
     "million number count what who where when why how which again instead rather".split()
 )
+DESCRIBED = frozenset("animal food instrument invention plant sport".split())  # kinds of topics
+# "A proper omelette" is an omelette. All begin with a consonant.
+ADJECTIVES = (
+    "big little small proper good nice real simple famous typical normal wild lovely fresh plain "
+    "grand tiny huge classic perfect great beautiful common modern basic standard"
+).split()
 PRONOUNS = ("it", "they", "he", "she")
 POSSESSIVE = {"it": "its", "they": "their", "he": "his", "she": "her"}
 # Before a pronoun that is a subject.
@@ -81,7 +87,17 @@ class Phrasing:
         )
 
     def mention(self, topic: Topic) -> tuple[str, bool]:
-        """A name for the topic and whether it is plural."""
+        """A name for the topic, sometimes with an adjective, and whether it is plural."""
+        name, plural = self._name(topic)
+        if topic.kind in DESCRIBED and self.rng.random() < 0.05:
+            article, _, noun = name.partition(" ")
+            if article not in ("a", "an", "the"):
+                article, noun = "", name
+            article = article.removesuffix("n")
+            name = f"{article} {self.rng.choice(ADJECTIVES)} {noun}".strip()
+        return name, plural
+
+    def _name(self, topic: Topic) -> tuple[str, bool]:
         rng = self.rng
         subject = topic.subject.lower()
         if topic.noun == "task":

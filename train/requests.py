@@ -5,76 +5,16 @@ from __future__ import annotations
 import random
 
 from train.answers import SOCIAL, Request, recipe
-from train.knowledge import Topic, topics
+from train.kinds import Kinds
+from train.knowledge import Topic
 from train.phrasing import ASKING, PRONOUNS
 from train.speech import Speech
-from train.sums import Sums
 from train.utterance import Utterance
 from train.wording import Form, Wording
 
-__all__ = ["LISTED", "Speaker", "listed", "sure_kinds"]
+__all__ = ["TASK_QUESTIONS", "Speaker"]
 
-KINDS = {
-    "animal": "an animal",
-    "food": "a food",
-    "city": "a city",
-    "country": "a country",
-    "instrument": "an instrument",
-    "invention": "an invention",
-    "person": "a person",
-    "plant": "a plant",
-    "sport": "a sport",
-    "space": "something in space",
-}
 CLAUSES = 0.12  # of the requests for a topic, those of two clauses
-PLURALS = {
-    "animal": "animals",
-    "food": "food",
-    "city": "cities",
-    "country": "countries",
-    "instrument": "instruments",
-    "invention": "inventions",
-    "person": "people",
-    "plant": "plants",
-    "sport": "sports",
-    "space": "something in space",
-}
-# Kind of topic -> kinds it surely is not. What may be both, like animals and food, is left out.
-NO_KIND = {
-    "animal": "city country instrument invention person plant sport",
-    "body": "animal city country instrument plant sport",
-    "city": "animal food instrument invention person plant sport",
-    "country": "animal food instrument invention person plant sport",
-    "food": "animal city country instrument person sport space",
-    "instrument": "animal city country food person plant sport space",
-    "invention": "animal city country food person plant",
-    "material": "animal city country person sport",
-    "nature": "animal city country invention sport",
-    "person": "animal city country food instrument invention plant sport",
-    "plant": "animal city country invention sport space",
-    "space": "city country instrument plant sport",
-    "sport": "animal city country food instrument person plant space",
-}
-# Food or not, plant or not, sport or not: people do not agree.
-NO_SURE_KIND = frozenset(
-    "Mushrooms,Honey,Salt,Water,Tea,Coffee,Hot chocolate,Lemonade,Chess,Hide and seek".split(",")
-)
-# What people call the topics of a kind when they ask for examples.
-LISTED = {
-    "animal": ("animals", "creatures"),
-    "body": ("parts of the body", "body parts"),
-    "city": ("cities", "towns"),
-    "country": ("countries",),
-    "food": ("dishes", "recipes"),
-    "instrument": ("instruments", "musical instruments"),
-    "invention": ("inventions",),
-    "material": ("materials",),
-    "person": ("famous people", "people"),
-    "planet": ("planets",),
-    "plant": ("plants",),
-    "sport": ("sports", "games"),
-}
-N_LISTED = 5
 TASK_QUESTIONS = (
     "how do i", "how do you", "how can i", "how to", "how would i", "how should i",
     "what is the best way to", "teach me to", "show me how to", "help me", "i want to",
@@ -89,12 +29,11 @@ STORY_FORMS = (
 )  # fmt: skip
 
 
-class Speaker(Sums):
+class Speaker(Kinds):
     """Makes requests at random from one side of the wordings."""
 
     def __init__(self, wording: Wording, rng: random.Random, strange: tuple[str, ...] = ()) -> None:
         super().__init__(wording, rng, strange)
-        self.topics = topics()
         self.stories = [topic for topic in self.topics if topic.kind == "story"]
         subjects = {topic.subject: topic for topic in self.topics}
         self.quizzes = [(subjects[name], asked) for name, asked in wording.quiz.items() if asked]
@@ -138,7 +77,9 @@ class Speaker(Sums):
         is_task = topic.noun == "task" and not name.split()[0].endswith("ing")
         first = "task_statements" if is_task else "statements"
         then = "about_task" if is_task else "about_it"
-        parts = [(rng.choice(wording[first]), "c"), (name, "x")]
+        parts = [(name, "x")]
+        if rng.random() < 0.8:
+            parts.insert(0, (rng.choice(wording[first]), "c"))
         if rng.random() < 0.25:
             parts.insert(0, (rng.choice(wording["intros"]), "i"))
         ask = rng.choice(wording[then])
@@ -247,57 +188,25 @@ class Speaker(Sums):
             text = recipe(topic)
         return Request(said, Speech(text, topic, key), short=True)
 
+    def topic_first(self, topic: Topic, key: str) -> Request:
+        """ "My son asks about owls, what do they eat", "owls, what do they eat"."""
+        rng = self.rng
+        request = self.fact(topic, key, topic.pronoun)
+        words = [] if rng.random() < 0.4 else rng.choice(self.wording["statements"]).split()
+        n = len(words)
+        words += self.mention(topic)[0].split()
+        request.said = request.said.after(words)
+        request.said.names |= set(range(n, len(words)))
+        request.said.unsure.add(len(words))  # the topic alone is a request, too
+        return request
+
     def _curt(self, form: str) -> str:
         """ "The size of X" in a hurry: "size of X" or "X size"."""
         noun, of, rest = form.removeprefix("the ").partition(" of X")
         is_plain = of and not rest and not set(noun.split()) & {"of", "a", "an", "the", "number"}
         return f"X {noun}" if is_plain and self.rng.random() < 0.5 else noun + of + rest
 
-    def is_kind(self, topic: Topic) -> Request:
-        """ "Is X a city": asked of another topic where the answer for `topic` is not sure."""
-        rng = self.rng
-        if not sure_kinds(topic):
-            topic = rng.choice([topic for topic in self.topics if sure_kinds(topic)])
-        kinds = sure_kinds(topic)
-        kind = topic.kind if rng.random() < 0.5 and topic.kind in kinds else rng.choice(kinds)
-        name, plural = self.mention(topic)
-        be, noun = ("are", PLURALS[kind]) if plural else ("is", KINDS[kind])
-        text = ("Yes. " if kind == topic.kind else "No. ") + topic.opening.split(". ")[0]
-        said = self.build(self.around([(be, "c"), (name, "x"), (noun, "c")]), True)
-        return Request(said, Speech(text.rstrip(".") + ".", topic, "kind"), short=True)
-
-    def examples(self) -> Request:
-        """ "Name three planets": the same few of the kind, however many are asked for."""
-        kind = self.rng.choice(list(LISTED))
-        called = self.rng.choice(LISTED[kind])
-        form = self.rng.choice(self.wording["list"]).replace("K", called)
-        names = listed(kind)
-        text = f"Some {called} I know are {', '.join(names[:-1])} and {names[-1]}."
-        said = self.build(
-            self.around([(form, "c")], strange_tails=False), form.split()[0] in ASKING
-        )
-        # "Name three planets" may be all, and "that you know" may follow.
-        last = called.split()[-1]
-        said.closed |= {i for i, word in enumerate(said.words[: said.done - 1], 1) if word == last}
-        return Request(said, Speech(text, called, "list"), short=True)
-
     def social(self, name: str) -> Request:
         said = self.build([(self.rng.choice(self.wording[name]), "c")])
         said.question = said.words[0] in ASKING
         return Request(said, Speech(SOCIAL[name], None, "social"), short=True)
-
-
-def listed(kind: str) -> list[str]:
-    """The names of some topics of a kind; of the planets all, in their order."""
-    if kind == "planet":
-        return [topic.name for topic in topics() if topic.others[:1] == ("planet",)]
-    found = [topic.name for topic in topics() if topic.kind == kind]
-    return found[:: max(1, len(found) // N_LISTED)][:N_LISTED]
-
-
-def sure_kinds(topic: Topic) -> tuple[str, ...]:
-    """The kinds for which "is X a city" has a sure answer: its own, and those it cannot be."""
-    if topic.subject in NO_SURE_KIND or topic.kind not in NO_KIND:
-        return ()
-    own = (topic.kind,) if topic.kind in KINDS else ()
-    return (*own, *NO_KIND[topic.kind].split())

@@ -10,6 +10,9 @@ from train.utterance import Utterance
 __all__ = ["Sums"]
 
 TOO_BIG_SHARE = 0.15  # of the sums
+COUNT_FROM_SHARE = 0.25  # of the countings
+CORRECTED_SHARE = 0.1  # of the countings have a wrong number first
+TOPS = range(3, 21)
 
 
 class Sums(Strangers):
@@ -45,7 +48,8 @@ class Sums(Strangers):
         say = str if digits else number
         if not digits and not word.isalpha():
             word = op
-        space = "" if digits and not word[0].isalpha() and self.rng.random() < 0.3 else " "
+        is_sign = word == "x" or not word[0].isalpha()
+        space = "" if digits and is_sign and self.rng.random() < 0.5 else " "
         return f"{say(a)}{space}{word}{space}{say(b)}"
 
     def _split_sum(self, a: int, b: int, op: str, digits: bool) -> str:
@@ -56,9 +60,19 @@ class Sums(Strangers):
         return " ".join(numbers.get(word, word) for word in form.split())
 
     def count(self) -> Request:
-        """ "Count to ten"."""
+        """ "Count to ten", "count from three to eight"."""
         top = self._top()
+        if self.rng.random() < COUNT_FROM_SHARE:
+            first = self.rng.randint(2, max(2, top - 1))
+            said = self.build(self.around([(self._count_from(first, top), "c")], False))
+            return Request(said, counting(first, top))
         return Request(self._number_after("count", top), counting(1, top))
+
+    def _count_from(self, first: int, last: int) -> str:
+        say = str if self.rng.random() < 0.5 else number
+        numbers = {"P": say(first), "Q": say(last)}
+        form = self.rng.choice(self.wording["countsplit"])
+        return " ".join(numbers.get(word, word) for word in form.split())
 
     def countdown(self) -> Request:
         """ "Count backwards from ten"."""
@@ -66,9 +80,20 @@ class Sums(Strangers):
         return Request(self._number_after("countdown", top), counting_down(top))
 
     def _top(self) -> int:
-        return self.rng.choices((20, 10, 5, self.rng.randint(3, 20)), (30, 30, 10, 30))[0]
+        return self.rng.choices((20, 10, 5, self.rng.choice(TOPS)), (30, 30, 10, 30))[0]
 
     def _number_after(self, section: str, n: int) -> Utterance:
-        form = self.rng.choice(self.wording[section])
-        core = [(form, "c"), (str(n) if self.rng.random() < 0.5 else number(n), "c")]
-        return self.build(self.around(core, strange_tails=False))
+        """A form and its number, sometimes after a wrong one: "count to five, no, to eight"."""
+        rng = self.rng
+        form = rng.choice(self.wording[section])
+        say = str if rng.random() < 0.5 else number
+        if rng.random() >= CORRECTED_SHARE:
+            core = [(form, "c"), (say(n), "c")]
+            return self.build(self.around(core, strange_tails=False))
+        wrong = self.build([(form, "c"), (say(rng.choice([k for k in TOPS if k != n])), "c")])
+        marker = rng.choice(self.wording["meant"]).split()
+        link = form.split()[-1:] if rng.random() < 0.4 else []
+        said = self.build([(say(n), "c")]).after([*wrong.words, *marker, *link])
+        said.closed |= wrong.closed | {len(wrong.words)}
+        said.pauses.add(len(wrong.words))
+        return said

@@ -19,6 +19,15 @@ INTERJECTIONS = frozenset(
     "no nope yes yeah ok okay well so oh hey hi hello sorry thanks um uh hmm er wait actually "
     "please stop now right alright great listen and but again anyway mars".split()
 ) - {"mars"}
+# How people shorten words when they type fast.
+SHORTHAND = {
+    "about": "abt", "are": "r", "because": "cuz", "could": "cud", "doing": "doin",
+    "everything": "evrything", "going": "goin", "have": "hav", "how": "hw", "know": "kno",
+    "love": "luv", "making": "makin", "okay": "k", "people": "ppl", "please": "pls",
+    "really": "rly", "something": "smth", "tell": "tel", "thanks": "thx", "them": "em",
+    "what": "wat", "what's": "wats", "who": "hu", "with": "w", "would": "wud",
+    "you": "u", "you're": "ur", "your": "ur",
+}  # fmt: skip
 SMALL = frozenset("the a an of in to is are and or for on at it that your my do does".split())
 
 
@@ -122,13 +131,16 @@ def add_noise(said: Utterance, rng: random.Random, strange: tuple[str, ...]) -> 
 
 
 def typed_badly(said: Utterance, rng: random.Random) -> Utterance:
-    """As somebody in a hurry types it: every fourth longer word is wrong, names too."""
-    words = [
-        _misspell(word, rng)
-        if len(word) >= SHORTEST_TYPO and word.isalpha() and rng.random() < 0.25
-        else word
-        for word in said.words
-    ]
+    """As somebody in a hurry types it: words are cut short, every fourth longer one is wrong."""
+    shortens = rng.choice((0.0, 0.5, 0.9))  # how much this user likes to
+    words = []
+    for word in said.words:
+        if word in SHORTHAND and rng.random() < shortens:
+            words.append(SHORTHAND[word])
+        elif len(word) >= SHORTEST_TYPO and word.isalpha() and rng.random() < 0.25:
+            words.append(_misspell(word, rng))
+        else:
+            words.append(word)
     return replace(said, words=words)
 
 

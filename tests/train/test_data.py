@@ -12,14 +12,15 @@ import pytest
 from benchmarks.behaviour import wording as scenarios
 from duplex_local.protocol import FINISHED_WITHIN
 from train.__main__ import ON_GPU, RATE, START_RATE, parse, size_for
-from train.answers import TOO_BIG, Request, counting_down
+from train.answers import ONES, TOO_BIG, Request, counting_down
 from train.card import NUMBERS, write_card
 from train.dialogue import Dialogue
+from train.kinds import KINDS, LISTED, how_many, listed, sure_kinds
 from train.knowledge import topics
 from train.packing import IGNORED, Generator, flatten, pack
 from train.phrasing import PLACE_NOUNS
 from train.real import varied
-from train.requests import KINDS, LISTED, Speaker, listed, sure_kinds
+from train.requests import Speaker
 from train.speech import MOST_TOKENS, Speech, next_chunk
 from train.strangers import UNKNOWN
 from train.utterance import Utterance, dress, slices, typed_badly, words_of
@@ -338,12 +339,50 @@ def test_examples_of_every_kind_are_topics():
     assert answer.startswith("Some ") and " I know are " in answer
 
 
+def test_as_many_examples_as_were_asked_for():
+    assert [how_many(form) for form in ("name three planets", "list 10 cities", "some games")] == [
+        3, 10, None,
+    ]  # fmt: skip
+    speaker = Speaker(load(None), random.Random(1))
+    for _ in range(200):
+        request = speaker.examples()
+        n = how_many(" ".join(request.said.words))
+        n_named = len(re.split(r", | and ", request.answer.text.partition(" are ")[2]))
+        assert n_named == min(n or 10, 8 if "planets" in request.answer.text else 5)
+
+
+def test_counting_begins_where_it_was_asked_to_and_a_wrong_number_does_not_count():
+    speaker = Speaker(load(None), random.Random(1))
+    known = {str(n): word for n, word in enumerate([*ONES, "twenty"])}
+    corrected = 0
+    for _ in range(400):
+        request = speaker.count()
+        said = [known.get(word, word) for word in request.said.words[: request.said.done]]
+        numbers = [word for word in said if word in known.values()]
+        counted = request.answer.text.rstrip(".").lower().split(", ")
+        assert numbers[-1] == counted[-1]
+        assert counted[0] == "one" or counted[0] in numbers
+        corrected += len(numbers) > 1 and counted[0] == "one" and "from" not in said
+    assert corrected > 5
+
+
+def test_the_topic_may_come_before_the_question():
+    speaker = Speaker(load(None), random.Random(1))
+    owl = next(topic for topic in speaker.topics if topic.name == "owls")
+    request = speaker.topic_first(owl, "eats")
+    words = " ".join(request.said.words[: request.said.done])
+    at = request.said.unsure & {i + 1 for i in request.said.names}
+    assert at and re.search(r"\bowls?\b.*\bthey|their\b", words)
+    assert request.answer.text == owl.fact("eats")
+
+
 def test_a_hurried_typist_misspells_names_but_says_as_many_words():
     rng = random.Random(1)
     said = Utterance("tell me about elephants and 12 more".split(), 7, names={3})
     seen = {tuple(typed_badly(said, rng).words) for _ in range(100)}
     assert all(len(words) == 7 and words[1] == "me" and words[5] == "12" for words in seen)
     assert any(words[3] != "elephants" for words in seen)
+    assert any(words[2] == "abt" for words in seen)
     assert said.words[3] == "elephants"
 
 
