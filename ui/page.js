@@ -13,6 +13,9 @@ let version = -1;
 let nResets = 0;
 let nTicks = 0;
 let askedAt = -1;
+let failure = ""; // what the conversation says of itself
+let gone = ""; // what is to be said of the process, which cannot say it any more
+let processId = "";
 
 const box = makeBox(element, trigger);
 
@@ -75,7 +78,8 @@ function runClock([n, slice_s, isRunning]) {
 function showState(patch) {
   find(".state").dataset.state = patch.state;
   setText(".label", patch.label);
-  setText(".failure", patch.failure);
+  failure = patch.failure;
+  setText(".failure", gone || failure);
   if (patch.about) {
     setText(".badge", "");
     find(".badge").innerHTML = patch.about.badge;
@@ -119,8 +123,36 @@ function show() {
   if (patch.state !== "busy") box.update(patch);
 }
 
+function showGone(text) {
+  gone = text;
+  setText(".failure", gone);
+  find(".state").dataset.state = "failed";
+  setText(".label", "NOT RUNNING");
+  runClock([nTicks, 0, false]);
+}
+
+// The process may end while the page is open, and Gradio does not tell. A new one knows nothing of
+// this tab, so the page begins anew with it, unless that would lose what stands in the box.
+async function look() {
+  let id;
+  try {
+    id = await (await fetch("gradio_api/app_id", { cache: "no-store" })).text();
+  } catch {
+    showGone("duplex-local is not running any more. Start it again, and this page begins anew.");
+    return;
+  }
+  const isAnother = gone || (processId && id !== processId);
+  processId = id;
+  if (!isAnother) return;
+  if (find("textarea").value.trim()) {
+    showGone("duplex-local was started again. Copy your words from the box, then reload this page.");
+  } else location.reload();
+}
+
 watch("value", show);
 show();
+look();
+setInterval(look, 3000);
 
 find(".stop").addEventListener("click", () => trigger("stopped", {}));
 find(".renew").addEventListener("click", () => {

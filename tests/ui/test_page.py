@@ -223,6 +223,22 @@ def test_a_failure_is_shown_and_stays_until_a_new_conversation(tab):
     assert tab.conversation.calls[-1] == ("reset",)
 
 
+def test_a_process_that_ended_is_told_and_the_page_begins_anew_with_the_next(tab):
+    tab.page.route("**/gradio_api/app_id", lambda route: route.abort())
+    failure = tab.page.locator(".failure")
+    failure.filter(has_text="not running any more").wait_for()
+    assert tab.page.locator(".state .label").text_content() == "NOT RUNNING"
+    tab.box.press_sequentially("hello")
+    tab.box.press("Enter")
+    assert tab.box.input_value() == "hello"  # nobody is there to hear it
+    tab.page.unroute("**/gradio_api/app_id")
+    failure.filter(has_text="Copy your words").wait_for()
+    with tab.page.expect_navigation():
+        tab.box.fill("")
+    tab.page.locator('.state[data-state="idle"]').wait_for()
+    assert failure.is_hidden()
+
+
 def test_settings_are_applied_or_refused_in_a_sentence(tab):
     tab.page.locator(".gear").click()
     tab.page.locator("#apply").click()
