@@ -17,6 +17,7 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from duplex_local.config import SessionConfig
+from duplex_local.errors import DuplexError
 from ui.guard import Guard
 from ui.tabs import Engine, Tabs
 
@@ -112,7 +113,11 @@ def _settings(tabs: Tabs, config: SessionConfig) -> None:
         outcome = gr.HTML("", elem_id="outcome", js_on_load=None, html_template="<p>${value}</p>")
 
     def apply(request: gr.Request, *values: float | str | None) -> str:
-        return html.escape(tabs.configure(_tab_of(request), _changes(values)))
+        try:
+            tabs.configure(_tab_of(request), _changes(values))
+        except DuplexError as error:
+            return f'<span class="refused" role="alert">{html.escape(str(error))}</span>'
+        return "Applied from the next slice on."
 
     gr.on(
         [button.click, *(field.submit for field in fields)],

@@ -165,7 +165,7 @@ find(".gear").addEventListener("click", (event) => {
 });
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape" || event.isComposing || box.isComposing()) return;
-  if (document.body.classList.contains("settings-open")) find(".gear").click();
+  if (find(".gear").getAttribute("aria-expanded") === "true") find(".gear").click();
   else trigger("stopped", {});
 });
 find("textarea").focus();

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from duplex_local.config import SessionConfig
-from duplex_local.errors import BusyError, DuplexError
+from duplex_local.errors import BusyError, ConfigError, DuplexError
 from duplex_local.events import Event, Failed
 from ui import render
 from ui.view import View
@@ -179,16 +179,16 @@ class Tabs:
         if tab is not None:
             tab.is_behind = True
 
-    def configure(self, name: str, changes: Mapping[str, Any]) -> str:
-        """Apply settings. Returns one sentence for the user."""
+    def configure(self, name: str, changes: Mapping[str, Any]) -> None:
+        """Apply settings.
+
+        Raises:
+            ConfigError: when a setting is refused, or the tab is none of these.
+        """
         tab = self._find(name)
         if tab is None:
-            return "Not connected; reload the page."
-        try:
-            tab.conversation.configure(changes)
-        except DuplexError as error:
-            return str(error)
-        return "Applied from the next slice on."
+            raise ConfigError("Not connected; reload the page.")
+        tab.conversation.configure(changes)
 
     def _input(self, name: str, act: Callable[[Tab], None]) -> None:
         tab = self._find(name)

@@ -257,8 +257,13 @@ def test_settings_are_applied_or_refused_in_a_sentence(tab):
     tab.page.locator("#set-temperature input").press("Enter")
     with pytest.raises(ConfigError) as refused:
         tab.conversation.configure({"sampling": {"temperature": 9}})
-    tab.page.locator("#outcome", has_text=str(refused.value)).wait_for()
+    tab.page.locator("#outcome .refused", has_text=str(refused.value)).wait_for()
     assert tab.conversation.config == config
+    tab.box.press("Escape")
+    tab.page.locator("#settings").wait_for(state="hidden")
+    tab.box.press("Escape")  # the first one closed the settings and stopped nothing
+    tab.conversation.wait(lambda c: ("stop",) in c.calls)
+    assert tab.conversation.calls.count(("stop",)) == 1
 
 
 def test_a_page_that_missed_patches_gets_everything(tab):
