@@ -14,6 +14,8 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from tqdm import tqdm
 
+from duplex_local.sentencepiece_vocab import SentencePieceVocab
+from duplex_local.tokenizer import Tokenizer
 from train.model import MiniCPM
 from train.packing import Generator, pack
 from train.trainer import LoopConfig, Run, Trainer
@@ -66,7 +68,8 @@ def train(
     if device.type == "cpu":
         keep_memory()
     torch.set_float32_matmul_precision("high")
-    trainer = Trainer(model, config, device)
+    idle = Tokenizer(SentencePieceVocab(vocabulary)).idle
+    trainer = Trainer(model, config, idle, device)
     state = work / "state.pt"
     spent_s = 0.0
     if resume:

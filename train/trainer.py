@@ -21,6 +21,9 @@ __all__ = ["LoopConfig", "Run", "Trainer"]
 FALL_FROM = 0.55  # share of the time after which the rate falls
 LOWEST = 0.01  # the last rate, as a share of the highest
 AVERAGE_KEEPS = 0.99
+# Weight of `<idle>` in the loss. A request that is met with silence is worse than one that is taken
+# up a word too early (docs/log.md, 2026-11-26).
+SILENCE_WEIGHT = 0.6
 
 
 @dataclass(frozen=True)
@@ -61,12 +64,15 @@ class Masks:
 
 
 class Trainer:
-    def __init__(self, model: MiniCPM, config: LoopConfig, device: torch.device) -> None:
+    def __init__(self, model: MiniCPM, config: LoopConfig, idle: int, device: torch.device) -> None:
+        """idle: the id of `<idle>`."""
         self.model, self.config, self.device = model.to(device), config, device
         for layer in model.layers:
             layer.dropout.p = config.dropout
         self.body = torch.compile(model) if device.type == "cuda" else model
         self.masks = Masks(config.length, device)
+        self.weights = torch.ones(model.config.vocab_size, device=device)
+        self.weights[idle] = SILENCE_WEIGHT
         self.optimizers = build(model, config.rate, config.weight_decay)
         self.average = _copy(model)
         self.best = _copy(model)
@@ -74,7 +80,7 @@ class Trainer:
         self.n_steps = 0
 
     def loss(self, batch: torch.Tensor) -> torch.Tensor:
-        """Cross-entropy over what the model chooses. batch: (rows, 5, length)."""
+        """Weighted cross-entropy over what the model chooses. batch: (rows, 5, length)."""
         chosen = torch.from_numpy(np.flatnonzero(batch[:, 1].numpy() >= 0))
         batch = batch.to(self.device, non_blocking=True).long()
         chosen = chosen.to(self.device, non_blocking=True)
@@ -82,7 +88,8 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             hidden = self.body(batch[:, 0], batch[:, 2], self.masks(batch))
             logits = self.model.logits(hidden.flatten(0, 1)[chosen])
-        return F.cross_entropy(logits.float(), batch[:, 1].flatten()[chosen])
+        labels = batch[:, 1].flatten()[chosen]
+        return F.cross_entropy(logits.float(), labels, weight=self.weights)
 
     def step(self, batch: torch.Tensor, share: float) -> torch.Tensor:
         """One update. share: of the time that is over."""
