@@ -21,7 +21,7 @@ MEANING = {
     "CORR": 'corrected inside the request ("mars no i mean saturn"): right to the letter',
     "SUM": "sums, differences and products up to ten",
     "COUNT": "counting, up and down",
-    "EXAMPLES": '"name three planets" gets the few it always names',
+    "EXAMPLES": '"name three planets": as many as asked for, always the same',
     "SOCIAL": "greetings, thanks, who are you",
     "OOD": "an unknown thing is refused",
     "OOD fact": "an unknown fact about a known topic is refused",
@@ -127,6 +127,11 @@ NUMBERS = ("parameters", "size_bytes", "vocab_size", "layers", "positions")
 
 
 def _told(run: dict, is_first: bool) -> str:
+    if "share" in run:
+        return (
+            f"* Then mixed (`python -m train.mix`): {run['share']:g} of these weights and "
+            f"{1 - run['share']:g} of those after run {run['mixed_with_run']}."
+        )
     begun = "Trained from scratch" if is_first else "Then, with the lists of a later day,"
     wordings = ", half of the wordings left out" if run["half"] else ""
     return (

@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("torch", reason="training needs torch: pip install -e '.[train]'")
 
 from train.export import TOKENIZER_FILES, read_checkpoint, write_checkpoint
+from train.mix import main as mix
 from train.model import MiniCPM, ModelConfig
 
 ROOT = Path(__file__).parents[2]
@@ -65,3 +66,23 @@ def test_what_cannot_begin_says_so_in_one_line(tmp_path, arguments, said):
     assert done.returncode == 1
     assert said in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_mix_lies_between_the_weights_and_says_so(tmp_path, capsys):
+    ends = {"before": [FIRST_RUN], "after": [FIRST_RUN, FIRST_RUN | {"tokens": 5}]}
+    small = ModelConfig(num_hidden_layers=1, max_position_embeddings=256)
+    for name, runs in ends.items():
+        write_checkpoint(MiniCPM(small), ROOT / "models/demo", tmp_path / name, runs)
+    folders = [str(tmp_path / name) for name in ("before", "after", "mixed")]
+    assert mix([*folders[:2], "--share", "0.25", "--out", folders[2]]) == 0
+    one, other, mixed = (read_checkpoint(Path(folder)).norm.weight for folder in folders)
+    assert mixed.allclose(0.75 * one + 0.25 * other, atol=0.01)
+    one, other, mixed = (read_checkpoint(Path(folder)).embed_tokens.weight for folder in folders)
+    assert mixed.allclose(0.75 * one + 0.25 * other, atol=0.001) and not mixed.allclose(one)
+    *runs, told = json.loads((tmp_path / "mixed/config.json").read_text("utf-8"))["training"]
+    assert runs == ends["after"]
+    assert told == {"share": 0.25, "mixed_with_run": 1, "half": False}
+    # The other way round they have nothing to do with each other.
+    assert mix([folders[1], folders[0], "--out", str(tmp_path / "wrong")]) == 1
+    assert "was not trained from" in capsys.readouterr().err
+    assert not (tmp_path / "wrong").exists()
