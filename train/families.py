@@ -203,17 +203,20 @@ def mistyped(speaker: Speaker) -> Request:
 def and_another(speaker: Speaker) -> Talk:
     """A fact about one topic, then "and X" for the same about another."""
     rng = speaker.rng
-    one = rng.choice([t for t in speaker.topics if t.facts and t.noun != "task"])
-    key = rng.choice(list(one.facts))
-    others = [t for t in speaker.topics if t.kind == one.kind and t is not one and key in t.facts]
-    if not others:
-        return {}
+    known = [(t, key) for t in speaker.topics if t.noun != "task" for key in t.facts]
+    pairs = [
+        (one, key, other)
+        for one, key in rng.sample(known, 20)
+        for other in speaker.topics
+        if other.kind == one.kind and other is not one and key in other.facts
+    ]
+    one, key, other = rng.choice(pairs)
     first = speaker.fact(one, key)
     reply = yield from say(first, speaker, {}, "whole")
     reply = yield from hear_out(reply)
     if not right(reply, first):
         return {}
-    then = speaker.fact(rng.choice(others), key)
+    then = speaker.fact(other, key)
     name, _ = speaker.mention(then.answer.about)
     then.said = speaker.build([(rng.choice(speaker.wording["and_what"]), "c"), (name, "x")], True)
     reply = yield from say(then, speaker, {}, "whole")
