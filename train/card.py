@@ -21,7 +21,7 @@ MEANING = {
     "CORR": 'corrected inside the request ("mars no i mean saturn"): right to the letter',
     "SUM": "sums, differences and products up to ten",
     "COUNT": "counting, up and down",
-    "EXAMPLES": '"name three planets": as many as asked for, always the same',
+    "EXAMPLES": '"name three planets": as many as asked for, up to five (eight planets)',
     "SOCIAL": "greetings, thanks, who are you",
     "OOD": "an unknown thing is refused",
     "OOD fact": "an unknown fact about a known topic is refused",

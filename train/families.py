@@ -40,7 +40,7 @@ def right(said: str, request: Request) -> bool:
 
 def say(request: Request, speaker: Speaker, checks: Checks, mode: str | None = None, pause=False):
     """The user says the request; returns the reply in the slice that completes it, or may do."""
-    pieces = slices(request.said, speaker.rng, mode if mode else None)
+    pieces = slices(request.said, speaker.rng, mode)
     while any(piece.forced for piece in pieces):
         pieces = slices(request.said, speaker.rng, "spoken")
     took = paused = False

@@ -2,7 +2,7 @@
 
 The rules the model learns:
 * an unfinished request gets `<idle>`, and so does the silence after it; a finished one is answered
-  in the same slice;
+  in the same slice, or after a silent one where it was missed;
 * words after a finished request change nothing;
 * a reply may be cut anywhere by the user's words, and goes on with the word that was broken.
 """
@@ -16,7 +16,7 @@ from train.knowledge import Topic
 from train.requests import Speaker
 from train.speech import Speech, next_chunk
 from train.transcript import CachedCodec, Transcript
-from train.utterance import Slice, Utterance, add_noise, slices, typed_badly, words_of
+from train.utterance import LONGHAND, Slice, Utterance, add_noise, slices, typed_badly, words_of
 
 __all__ = ["ACK", "Answer", "Floor"]
 
@@ -138,7 +138,7 @@ class Floor:
 
     def _is_heard_out(self, piece: Slice) -> bool:
         """An "okay" does not interrupt, even if a request follows: that cannot be known yet."""
-        words = " ".join(words_of(piece.text))
+        words = " ".join(LONGHAND.get(word, word) for word in words_of(piece.text))
         return self.is_speaking and words in self.speaker.backchannels
 
     def _answer(self, answer: Speech | Callable[[], Speech]) -> None:

@@ -96,7 +96,7 @@ class Kinds(Sums):
         return Request(said, Speech(text.rstrip(".") + ".", topic, "kind"), short=True)
 
     def examples(self) -> Request:
-        """ "Name three planets": so many of the kind as are asked for and known."""
+        """ "Name three planets": as many of the kind as are asked for, `listed` at most."""
         kind = self.rng.choice(list(LISTED))
         called = self.rng.choice(LISTED[kind])
         form = self.rng.choice(self.wording["list"]).replace("K", called)
@@ -113,7 +113,10 @@ class Kinds(Sums):
 
 def how_many(form: str) -> int | None:
     """The number a form asks for, None where it asks for some."""
-    said = [n for n in range(2, 11) if {str(n), number(n)} & set(form.split())]
+    words = set(form.split())
+    if "couple" in words:
+        return 2
+    said = [n for n in range(2, 11) if {str(n), number(n)} & words]
     return said[0] if said else None
 
 

@@ -29,10 +29,11 @@ TELLING = frozenset(
     "million number count what who where when why how which again instead rather".split()
 )
 DESCRIBED = frozenset("animal food instrument invention plant sport".split())  # kinds of topics
-# "A proper omelette" is an omelette. All begin with a consonant.
+# "A proper omelette" is an omelette; "big cats" and "wild rice" are something else. All begin with
+# a consonant.
 ADJECTIVES = (
-    "big little small proper good nice real simple famous typical normal wild lovely fresh plain "
-    "grand tiny huge classic perfect great beautiful common modern basic standard"
+    "little small proper good nice simple famous typical normal lovely plain classic perfect "
+    "beautiful basic standard"
 ).split()
 PRONOUNS = ("it", "they", "he", "she")
 POSSESSIVE = {"it": "its", "they": "their", "he": "his", "she": "her"}

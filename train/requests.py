@@ -167,7 +167,7 @@ class Speaker(Kinds):
         if not name:
             name, plural = self.mention(topic)
         form: Form = rng.choice(self.wording.questions[topic.kind, key])
-        while name in PRONOUNS and form.text.startswith("X ") and form.lead == "=":
+        while name in PRONOUNS and form.text.startswith("X "):
             form = rng.choice(self.wording.questions[topic.kind, key])  # not "their diet", curtly
         text = form.text
         if "ONE" in text:  # a single one without its article: "a baby owl"

@@ -63,7 +63,7 @@ class Sums(Strangers):
         """ "Count to ten", "count from three to eight"."""
         top = self._top()
         if self.rng.random() < COUNT_FROM_SHARE:
-            first = self.rng.randint(2, max(2, top - 1))
+            first = self.rng.randint(2, top - 1)
             said = self.build(self.around([(self._count_from(first, top), "c")], False))
             return Request(said, counting(first, top))
         return Request(self._number_after("count", top), counting(1, top))
@@ -92,8 +92,8 @@ class Sums(Strangers):
             return self.build(self.around(core, strange_tails=False))
         wrong = self.build([(form, "c"), (say(rng.choice([k for k in TOPS if k != n])), "c")])
         marker = rng.choice(self.wording["meant"]).split()
-        link = form.split()[-1:] if rng.random() < 0.4 else []
-        said = self.build([(say(n), "c")]).after([*wrong.words, *marker, *link])
+        right = f"{form.split()[-1]} {say(n)}" if rng.random() < 0.4 else say(n)
+        said = self.build([(right, "c")]).after([*wrong.words, *marker])
         said.closed |= wrong.closed | {len(wrong.words)}
         said.pauses.add(len(wrong.words))
         return said

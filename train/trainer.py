@@ -21,14 +21,15 @@ __all__ = ["LoopConfig", "Run", "Trainer"]
 FALL_FROM = 0.55  # share of the time after which the rate falls
 LOWEST = 0.01  # the last rate, as a share of the highest
 AVERAGE_KEEPS = 0.99
-# Weight of `<idle>` in the loss. A request that is met with silence is worse than one that is taken
-# up a word too early (docs/log.md, 2026-11-26).
-SILENCE_WEIGHT = 0.6
 
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """minutes: wall clock of the training itself. rows: a batch, each of `length` tokens."""
+    """minutes: wall clock of the training itself. rows: a batch, each of `length` tokens.
+
+    silence_weight: of `<idle>` in the loss. A request that is met with silence is worse than one
+    that is taken up a word too early (docs/log.md, 2026-11-26).
+    """
 
     minutes: float
     rows: int
@@ -37,6 +38,7 @@ class LoopConfig:
     weight_decay: float = 0.1
     dropout: float = 0.0
     warmup_steps: int = 200
+    silence_weight: float = 0.6
     seed: int = 0
     held_out: bool | None = False  # False: the training side of the wordings; None: all of them
 
@@ -71,16 +73,19 @@ class Trainer:
             layer.dropout.p = config.dropout
         self.body = torch.compile(model) if device.type == "cuda" else model
         self.masks = Masks(config.length, device)
-        self.weights = torch.ones(model.config.vocab_size, device=device)
-        self.weights[idle] = SILENCE_WEIGHT
+        self.token_weights = torch.ones(model.config.vocab_size, device=device)
+        self.token_weights[idle] = config.silence_weight
         self.optimizers = build(model, config.rate, config.weight_decay)
         self.average = _copy(model)
         self.best = _copy(model)
         self.best_loss = float("inf")
         self.n_steps = 0
 
-    def loss(self, batch: torch.Tensor) -> torch.Tensor:
-        """Weighted cross-entropy over what the model chooses. batch: (rows, 5, length)."""
+    def loss(self, batch: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
+        """Cross-entropy over what the model chooses.
+
+        batch: (rows, 5, length). weights: (vocabulary,), of each token; None: all are equal.
+        """
         chosen = torch.from_numpy(np.flatnonzero(batch[:, 1].numpy() >= 0))
         batch = batch.to(self.device, non_blocking=True).long()
         chosen = chosen.to(self.device, non_blocking=True)
@@ -89,7 +94,7 @@ class Trainer:
             hidden = self.body(batch[:, 0], batch[:, 2], self.masks(batch))
             logits = self.model.logits(hidden.flatten(0, 1)[chosen])
         labels = batch[:, 1].flatten()[chosen]
-        return F.cross_entropy(logits.float(), labels, weight=self.weights)
+        return F.cross_entropy(logits.float(), labels, weight=weights)
 
     def step(self, batch: torch.Tensor, share: float) -> torch.Tensor:
         """One update. share: of the time that is over."""
@@ -99,7 +104,7 @@ class Trainer:
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate
-        loss = self.loss(batch)
+        loss = self.loss(batch, self.token_weights)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self.optimizers:

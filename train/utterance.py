@@ -5,7 +5,16 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field, replace
 
-__all__ = ["Slice", "Utterance", "add_noise", "dress", "slices", "typed_badly", "words_of"]
+__all__ = [
+    "LONGHAND",
+    "Slice",
+    "Utterance",
+    "add_noise",
+    "dress",
+    "slices",
+    "typed_badly",
+    "words_of",
+]
 
 FILLERS = ("um", "uh", "well", "like", "you know", "so", "hmm", "er", "i mean", "okay", "maybe")
 SHORTEST_TYPO = 4  # letters; shorter words would become others
@@ -28,6 +37,7 @@ SHORTHAND = {
     "what": "wat", "what's": "wats", "who": "hu", "with": "w", "would": "wud",
     "you": "u", "you're": "ur", "your": "ur",
 }  # fmt: skip
+LONGHAND = {short: word for word, short in SHORTHAND.items()}
 SMALL = frozenset("the a an of in to is are and or for on at it that your my do does".split())
 
 

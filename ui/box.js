@@ -2,6 +2,8 @@
 // gives them away and loses nothing. No rule of the conversation is here.
 //
 // makeBox(root, tell): tell(event, data) sends to the engine. Returns { update, isComposing }.
+const UNHEARD = "duplex-local: unheard";
+
 function makeBox(root, tell) {
   const area = root.querySelector("textarea");
   const said = root.querySelector(".said");
@@ -66,12 +68,22 @@ function makeBox(root, tell) {
     refusal.hidden = !message;
   }
 
+  // Everything that nobody heard: what was sent and not taken, and what stands in the box.
+  function unheard() {
+    const isLost = sent !== null && sent.heard === heard;
+    return [isLost ? sent.text : "", area.value].filter(Boolean).join(" ");
+  }
+
   function giveBack() {
-    if (sent === null || sent.heard !== heard) return;
-    area.value = sent.text + (area.value ? " " + area.value : "");
+    area.value = unheard();
     sent = null;
     fit();
   }
+
+  // A page that begins anew, because its process did, keeps these words.
+  window.addEventListener("pagehide", () => sessionStorage.setItem(UNHEARD, unheard()));
+  area.value = sessionStorage.getItem(UNHEARD) || "";
+  sessionStorage.removeItem(UNHEARD);
 
   area.addEventListener("input", (event) => {
     fit();

@@ -7,15 +7,17 @@ const scroll = find(".scroll");
 const log = find(".heard");
 const shown = new Map(); // row index -> { html, element }
 const announced = new Set();
+const PROCESS_EVERY_MS = 1500;
+const PROCESS_TIMEOUT_MS = 10000; // it is busy while it loads a model
 const isCalm = window.matchMedia("(prefers-reduced-motion: reduce)");
 let newest = "";
 let version = -1;
 let nResets = 0;
 let nTicks = 0;
 let askedAt = -1;
-let failure = ""; // what the conversation says of itself
-let gone = ""; // what is to be said of the process, which cannot say it any more
+let isGone = false; // the process, as far as the page can tell
 let processId = "";
+let nMissing = 0; // times in a row that the process did not answer
 
 const box = makeBox(element, trigger);
 
@@ -76,10 +78,10 @@ function runClock([n, slice_s, isRunning]) {
 }
 
 function showState(patch) {
+  isGone = false; // a patch is proof of life
   find(".state").dataset.state = patch.state;
   setText(".label", patch.label);
-  failure = patch.failure;
-  setText(".failure", gone || failure);
+  setText(".failure", patch.failure);
   if (patch.about) {
     setText(".badge", "");
     find(".badge").innerHTML = patch.about.badge;
@@ -123,36 +125,39 @@ function show() {
   if (patch.state !== "busy") box.update(patch);
 }
 
-function showGone(text) {
-  gone = text;
-  setText(".failure", gone);
+function showGone() {
+  isGone = true;
+  setText(".failure", "duplex-local is not running. Start it again, and this page goes on.");
   find(".state").dataset.state = "failed";
   setText(".label", "NOT RUNNING");
   runClock([nTicks, 0, false]);
 }
 
-// The process may end while the page is open, and Gradio does not tell. A new one knows nothing of
-// this tab, so the page begins anew with it, unless that would lose what stands in the box.
-async function look() {
-  let id;
+// The process may end while the page is open. Gradio tells only who types, and begins the page anew
+// when the process is back; so does this for who does not. Words in the box outlive that (box.js).
+async function watchProcess() {
   try {
-    id = await (await fetch("gradio_api/app_id", { cache: "no-store" })).text();
+    const answer = await fetch("gradio_api/app_id", {
+      cache: "no-store",
+      signal: AbortSignal.timeout(PROCESS_TIMEOUT_MS),
+    });
+    if (!answer.ok) throw new Error(answer.statusText);
+    const id = await answer.text();
+    if (processId && id !== processId) location.reload();
+    processId = id;
+    nMissing = 0;
+    if (isGone && newest) showState(JSON.parse(newest)); // it was only busy
   } catch {
-    showGone("duplex-local is not running any more. Start it again, and this page begins anew.");
-    return;
+    // Once is no proof: a laptop that wakes up has cut connections.
+    nMissing += 1;
+    if (nMissing >= 2) showGone();
   }
-  const isAnother = gone || (processId && id !== processId);
-  processId = id;
-  if (!isAnother) return;
-  if (find("textarea").value.trim()) {
-    showGone("duplex-local was started again. Copy your words from the box, then reload this page.");
-  } else location.reload();
+  setTimeout(watchProcess, PROCESS_EVERY_MS);
 }
 
 watch("value", show);
 show();
-look();
-setInterval(look, 3000);
+watchProcess();
 
 find(".stop").addEventListener("click", () => trigger("stopped", {}));
 find(".renew").addEventListener("click", () => {

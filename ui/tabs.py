@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from duplex_local.config import SessionConfig
-from duplex_local.errors import BusyError, ConfigError, DuplexError
+from duplex_local.errors import BusyError, DuplexError, ProtocolError
 from duplex_local.events import Event, Failed
 from ui import render
 from ui.view import View
@@ -183,11 +183,11 @@ class Tabs:
         """Apply settings.
 
         Raises:
-            ConfigError: when a setting is refused, or the tab is none of these.
+            DuplexError: when a setting is refused, or no conversation of this name is open.
         """
         tab = self._find(name)
         if tab is None:
-            raise ConfigError("Not connected; reload the page.")
+            raise ProtocolError("Not connected; reload the page.")
         tab.conversation.configure(changes)
 
     def _input(self, name: str, act: Callable[[Tab], None]) -> None:

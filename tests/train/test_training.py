@@ -12,10 +12,14 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs torch: pip install -e '.[train]'")
 
+import torch
+
 from train.export import TOKENIZER_FILES, read_checkpoint, write_checkpoint
 from train.mix import main as mix
 from train.model import MiniCPM, ModelConfig
+from train.trainer import LoopConfig, Trainer
 
+IDLE = 3
 ROOT = Path(__file__).parents[2]
 SMALL = ("--minutes", "0.1", "--rows", "1")
 FIRST_RUN = {"tokens": 1000, "steps": 10, "minutes": 1.5, "device": "an abacus",
@@ -86,3 +90,35 @@ def test_a_mix_lies_between_the_weights_and_says_so(tmp_path, capsys):
     assert mix([folders[1], folders[0], "--out", str(tmp_path / "wrong")]) == 1
     assert "was not trained from" in capsys.readouterr().err
     assert not (tmp_path / "wrong").exists()
+
+
+@pytest.fixture
+def trainer():
+    config = LoopConfig(minutes=1, rows=1, length=4, silence_weight=0.5)
+    small = MiniCPM(ModelConfig(num_hidden_layers=1, max_position_embeddings=4))
+    return Trainer(small, config, IDLE, torch.device("cpu"))
+
+
+def batch_of(*labels: int) -> torch.Tensor:
+    """One row of four tokens in one conversation."""
+    return torch.tensor([[[5, 6, 7, 8], [*labels], [0, 1, 2, 3], [0] * 4, [1] * 4]])
+
+
+def test_silence_weighs_less_than_a_word_in_training_and_not_in_validation(trainer):
+    idle, word = batch_of(IDLE, -1, -1, -1), batch_of(-1, 9, -1, -1)
+    one, other = (trainer.loss(batch).item() for batch in (idle, word))
+    both = batch_of(IDLE, 9, -1, -1)
+    weighted = trainer.loss(both, trainer.token_weights).item()
+    assert weighted == pytest.approx((0.5 * one + other) / 1.5, rel=1e-5)
+    assert trainer.validate([both]) == pytest.approx((one + other) / 2, rel=1e-5)
+
+
+def test_the_best_weights_of_a_resumed_run_are_judged_by_the_lists_of_today(trainer):
+    batch = batch_of(IDLE, 9, 10, -1)
+    expected = trainer.validate([batch])
+    trainer.best_loss = 0.0  # by easier lists
+    with torch.no_grad():
+        trainer.model.embed_tokens.weight.mul_(3)
+    trainer.judge_best([batch])
+    assert trainer.best_loss == pytest.approx(expected, rel=1e-5)
+    assert trainer.validate([batch]) != pytest.approx(expected, rel=1e-3)  # the model goes on

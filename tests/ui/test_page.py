@@ -223,20 +223,37 @@ def test_a_failure_is_shown_and_stays_until_a_new_conversation(tab):
     assert tab.conversation.calls[-1] == ("reset",)
 
 
-def test_a_process_that_ended_is_told_and_the_page_begins_anew_with_the_next(tab):
-    tab.page.route("**/gradio_api/app_id", lambda route: route.abort())
+def test_a_process_that_ended_is_told_and_words_outlive_it(tab):
+    process = "**/gradio_api/app_id"
+    with tab.page.expect_response(process):  # the page knows its process
+        pass
+    tab.page.route("**/gradio_api/**", lambda route: route.abort())
     failure = tab.page.locator(".failure")
-    failure.filter(has_text="not running any more").wait_for()
+    failure.filter(has_text="duplex-local is not running").wait_for()
     assert tab.page.locator(".state .label").text_content() == "NOT RUNNING"
     tab.box.press_sequentially("hello")
     tab.box.press("Enter")
     assert tab.box.input_value() == "hello"  # nobody is there to hear it
-    tab.page.unroute("**/gradio_api/app_id")
-    failure.filter(has_text="Copy your words").wait_for()
-    with tab.page.expect_navigation():
-        tab.box.fill("")
+    with tab.page.expect_navigation():  # another process answers
+        tab.page.unroute("**/gradio_api/**")
+        tab.page.route(process, lambda route: route.fulfill(body="another"))
     tab.page.locator('.state[data-state="idle"]').wait_for()
     assert failure.is_hidden()
+    assert tab.box.input_value() == "hello"
+
+
+def test_a_process_that_was_only_busy_changes_nothing(tab):
+    tab.conversation.say(0, "a", "kept", ReplyEnd.EOS)
+    tab.page.locator(".reply", has_text="kept").wait_for()
+    process = "**/gradio_api/app_id"
+    with tab.page.expect_response(process):
+        pass
+    tab.page.route(process, lambda route: route.abort())
+    failure = tab.page.locator(".failure")
+    failure.filter(has_text="duplex-local is not running").wait_for()
+    tab.page.unroute(process)
+    tab.page.locator('.state[data-state="speaking"]').wait_for()
+    assert failure.is_hidden() and tab.replies() == ["kept"]
 
 
 def test_settings_are_applied_or_refused_in_a_sentence(tab):
