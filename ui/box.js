@@ -2,9 +2,8 @@
 // gives them away and loses nothing. No rule of the conversation is here.
 //
 // makeBox(root, tell): tell(event, data) sends to the engine. Returns { update, isComposing }.
-const UNHEARD = "duplex-local: unheard";
-
 function makeBox(root, tell) {
+  const kept = "duplex-local: unheard"; // where the words wait while a page begins anew
   const area = root.querySelector("textarea");
   const said = root.querySelector(".said");
   const refusal = root.querySelector(".refusal");
@@ -81,9 +80,9 @@ function makeBox(root, tell) {
   }
 
   // A page that begins anew, because its process did, keeps these words.
-  window.addEventListener("pagehide", () => sessionStorage.setItem(UNHEARD, unheard()));
-  area.value = sessionStorage.getItem(UNHEARD) || "";
-  sessionStorage.removeItem(UNHEARD);
+  window.addEventListener("pagehide", () => sessionStorage.setItem(kept, unheard()));
+  area.value = sessionStorage.getItem(kept) || "";
+  sessionStorage.removeItem(kept);
 
   area.addEventListener("input", (event) => {
     fit();
