@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from duplex_local.errors import ConfigError, exit_with_one_line
+from train.cores import PHRASES
 from train.kinds import LISTED
-from train.phrasing import PHRASES
 from train.requests import TASK_QUESTIONS, Speaker
 from train.utterance import words_of
 from train.wording import load

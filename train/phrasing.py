@@ -1,21 +1,17 @@
-"""How a request is put into words, and which of its beginnings are requests themselves."""
+"""How a request is put into words."""
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 
-from train.knowledge import OBJECT, Topic, topics
+from train.cores import PRONOUNS, Cores
+from train.knowledge import OBJECT, Topic
 from train.utterance import Utterance
 from train.wording import Wording
 
-__all__ = ["ASKING", "Cores", "Phrasing"]
+__all__ = ["ASKING", "Phrasing"]
 
 PLACE_NOUNS = ("planet", "dwarf planet", "city", "country")
-PHRASES = (
-    "greeting how_are_you who_are_you who_made_you what_can_you_do thanks praise goodbye joke "
-    "stop go_on repeat shorter story backchannel yes sorry insult"
-).split()
 ASKING = frozenset(
     "what who where when why how which is are do does did can could would will has have any "
     "may shall whose".split()
@@ -35,7 +31,22 @@ ADJECTIVES = (
     "little small proper good nice simple famous typical normal lovely plain classic perfect "
     "beautiful basic standard"
 ).split()
-PRONOUNS = ("it", "they", "he", "she")
+DESCRIBED_SHARE = 0.05
+# Words that say what a topic is, before its name; of animals and plants, more than one.
+CALLED = {
+    "animal": ("the animals called", "the creatures called", "those"),
+    "instrument": ("the instrument called", "the instrument", "the thing called"),
+    "invention": ("the invention called", "the thing called", "the machine called"),
+    "city": ("the city of", "the lovely city of", "the town of", "the place called"),
+    "country": ("the country of", "the country called", "the land of", "the nation of"),
+    "plant": ("the plants called", "the plants known as", "those"),
+    "sport": ("the game of", "the sport of", "the game called"),
+    "material": ("the material called", "the stuff called"),
+    "food": ("the dish called", "the thing called"),
+}
+CALLED_SHARE = 0.04
+ROLES = ("", "great ", "famous ", "old ", "brilliant ")
+ROLE_SHARE = 0.1  # of people: "the great composer Beethoven"
 POSSESSIVE = {"it": "its", "they": "their", "he": "his", "she": "her"}
 # Before a pronoun that is a subject.
 BEFORE_SUBJECT = frozenset(
@@ -43,28 +54,6 @@ BEFORE_SUBJECT = frozenset(
     "that how what where when why which who whom".split()
 )
 PREPOSITIONS = frozenset("of in on at about for from to with into by around near like than".split())
-
-
-@dataclass(frozen=True)
-class Cores:
-    """whole: phrases that are requests. forms: requests that end in a topic, with X for it."""
-
-    whole: frozenset[str]
-    forms: frozenset[str]
-
-
-def _complete_cores(wording: Wording) -> Cores:
-    whole: set[str] = set()
-    for name in PHRASES:
-        whole |= set(wording[name])
-    forms = {f"{verb} X" for verb in wording["verbs"]} | set(wording["questions"])
-    forms |= {form.text for found in wording.questions.values() for form in found}
-    filled = {
-        f.replace("{be}", be).replace("{do}", do).replace("{s}", s).replace("{have}", h)
-        for f in forms
-        for be, do, s, h in (("is", "does", "s", "has"), ("are", "do", "", "have"))
-    }
-    return Cores(frozenset(whole), frozenset(f for f in filled if f.endswith("X")))
 
 
 class Phrasing:
@@ -76,26 +65,30 @@ class Phrasing:
     def __init__(self, wording: Wording, rng: random.Random, strange: tuple[str, ...] = ()) -> None:
         self.wording = wording
         self.rng = rng
-        self.cores = _complete_cores(wording)
+        self.cores = Cores.of(wording)
         self.backchannels = frozenset(wording["backchannel"])
-        self.known = frozenset(
-            name.lower() for topic in topics() for name in (topic.subject, *topic.others)
-        )
         strange = strange or tuple(" ".join(wording["thing"]).split())
-        telling = self.known | self.cores.whole | set(wording["wait"]) | TELLING
+        telling = self.cores.known | self.cores.whole | set(wording["wait"]) | TELLING
         self.strange = tuple(
             word for word in strange if word not in telling and word.rstrip("s") not in telling
         )
 
     def mention(self, topic: Topic) -> tuple[str, bool]:
-        """A name for the topic, sometimes with an adjective, and whether it is plural."""
+        """A name for the topic, sometimes with words that say what it is, and whether it is
+        plural."""
+        rng = self.rng
         name, plural = self._name(topic)
-        if topic.kind in DESCRIBED and self.rng.random() < 0.05:
+        if topic.kind in CALLED and rng.random() < CALLED_SHARE:
+            plural = topic.kind in ("animal", "plant")
+            return f"{rng.choice(CALLED[topic.kind])} {topic.name.lower()}", plural
+        if topic.kind == "person" and rng.random() < ROLE_SHARE:
+            return f"the {rng.choice(ROLES)}{topic.role} {name}", False
+        if topic.kind in DESCRIBED and rng.random() < DESCRIBED_SHARE:
             article, _, noun = name.partition(" ")
             if article not in ("a", "an", "the"):
                 article, noun = "", name
             article = article.removesuffix("n")
-            name = f"{article} {self.rng.choice(ADJECTIVES)} {noun}".strip()
+            name = f"{article} {rng.choice(ADJECTIVES)} {noun}".strip()
         return name, plural
 
     def _name(self, topic: Topic) -> tuple[str, bool]:
@@ -150,25 +143,8 @@ class Phrasing:
             if role != "t":
                 done = len(words)
         said = Utterance(words, done, fixed, names, pauses=pauses, question=question)
-        said.closed = self.closed(said)
+        said.closed = self.cores.closed(said)
         return said
-
-    def closed(self, said: Utterance) -> set[int]:
-        """Word counts before the end where the words so far are a request of their own."""
-        closed = set()
-        for end in range(1, said.done):
-            head = said.words[:end]
-            if any(" ".join(head[i:]) in self.cores.whole for i in range(end)):
-                closed.add(end)
-            elif end - 1 in said.names and self._asks(head, said.names):
-                closed.add(end)
-        return closed
-
-    def _asks(self, head: list[str], names: set[int]) -> bool:
-        """`head` ends in a topic: is it a request, like "what is glass" before "made of"?"""
-        first = max(i for i in range(len(head)) if i not in names) if len(names) < len(head) else -1
-        core = " ".join([*head[: first + 1], "X"]).split()
-        return any(" ".join(core[i:]) in self.cores.forms for i in range(len(core)))
 
     def around(
         self, core: list[tuple[str, str]], strange_tails: bool = True

@@ -116,7 +116,7 @@ def _refused(words: list[str], speaker: Speaker, rng: random.Random) -> Request:
 
 def _request(words: list[str], answer: Speech, speaker: Speaker) -> Request:
     said = Utterance(words, len(words), fixed=set(range(len(words))))
-    said.closed = speaker.closed(said)
+    said.closed = speaker.cores.closed(said)
     said.unsure = {
         i
         for i in range(2, len(words))

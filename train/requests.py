@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 
 from train.answers import SOCIAL, Request, recipe
+from train.cores import PRONOUNS
 from train.kinds import Kinds
 from train.knowledge import Topic
-from train.phrasing import ASKING, PRONOUNS
+from train.phrasing import ASKING
 from train.speech import Speech
 from train.utterance import Utterance
 from train.wording import Form, Wording
@@ -15,6 +16,7 @@ from train.wording import Form, Wording
 __all__ = ["TASK_QUESTIONS", "Speaker"]
 
 CLAUSES = 0.12  # of the requests for a topic, those of two clauses
+INSIDE = 0.1  # and those inside another sentence: "explain to my son what a comet is"
 TASK_QUESTIONS = (
     "how do i", "how do you", "how can i", "how to", "how would i", "how should i",
     "what is the best way to", "teach me to", "show me how to", "help me", "i want to",
@@ -52,6 +54,10 @@ class Speaker(Kinds):
             return Request(said, Speech(topic.about(), topic, "about"))
         if topic.noun == "task":
             core = self._task(name)
+        elif topic.noun != "story" and rng.random() < INSIDE:
+            form = rng.choice(wording["inside_person" if topic.kind == "person" else "inside"])
+            carrier = rng.choice(wording["carriers" if rng.random() < 0.7 else "asks"])
+            core = [(carrier, "c"), *self.form(form, name, plural)]
         elif topic.noun == "story" and rng.random() < 0.8:
             core = self._story_of(name)
         elif rng.random() < 0.14:  # words never heard before, but a topic that is known

@@ -64,10 +64,13 @@ class Strangers(Phrasing):
         if kind == "word":  # any words of real people
             words = [w for w in rng.choices(self.strange, k=rng.randint(1, 2)) if len(w) > 3]
             name = " ".join(words)
-            if words and name not in self.known:
+            if words and name not in self.cores.known:
                 return name, False
             kind = "thing"
         name = rng.choice(self.wording[kind])
+        if kind == "thing" and rng.random() < 0.15:  # "the bitcoin price"
+            article = rng.choice(("the ", "the ", "a ", ""))
+            return f"{article}{name.removesuffix('s')} {rng.choice(self.wording['behind'])}", False
         plural = kind in ("animal", "food", "thing") and name.endswith("s")
         if plural and kind == "animal" and rng.random() < 0.3 and not name.endswith("ies"):
             article = "an" if name[0] in "aeiou" else "a"

@@ -43,7 +43,7 @@ def generator(vocabulary):
 
 
 def test_rows_are_the_ids_the_engine_would_feed(generator):
-    for _ in range(30):
+    for _ in range(100):
         script = generator.transcript(LENGTH)
         script.history.hear("and now")  # prunes what the next slice would not see
         fed = script.history.ids()
@@ -55,7 +55,7 @@ def test_silent_idle_slices_are_branches_only(generator):
     idle = generator.codec.idle
     silent = [*generator.codec.encode("<用户>"), idle, *generator.codec.encode("<AI>"), idle]
     n_branches = 0
-    for _ in range(30):
+    for _ in range(100):
         for row in generator.transcript(LENGTH).rows:
             assert row.ids[: len(silent)] != silent
             n_branches += len(row.branches)
@@ -100,11 +100,43 @@ def test_no_slice_ends_where_a_shorter_request_is_complete(mode):
         assert not set(waiting) & request.said.closed
 
 
-def test_a_request_inside_a_longer_one_is_known_as_such():
+@pytest.mark.parametrize(
+    ("core", "may_be_all"),
+    [
+        ("what is *glass made of", ["what is glass"]),
+        ("stop talking", ["stop"]),
+        ("what do *rabbits eat in the wild", ["what do rabbits eat"]),
+        ("*rabbits what do they eat in the wild", ["rabbits", "rabbits what do they eat"]),
+        ("how many moons does *mars have", []),
+        ("is *glass a material", []),
+        ("who was *newton named after", ["who was newton"]),
+        ("explain to my nan what *a *comet is", []),
+        ("tell me about *new *york", []),
+        ("what is *rio *de *janeiro", ["what is rio"]),
+        ("do you like *the *famous *composer *mozart", []),
+        ("tell me about *a *cup *of *tea", []),
+        ("what are *light *bulbs", []),
+    ],
+)
+def test_a_slice_may_end_after_a_topic_only_where_more_must_come(core, may_be_all):
+    """Words with a star are the topic. Rio may be all that was wanted, "new" may not."""
     speaker = Speaker(load(None), random.Random(1))
-    said = speaker.build([("what is", "c"), ("glass", "x"), ("made of", "c")])
-    assert said.closed == {3}
-    assert speaker.build([("stop", "c"), ("talking", "c")]).closed == {1}
+    parts = [(word.lstrip("*"), "x" if word[0] == "*" else "c") for word in core.split()]
+    said = speaker.build(parts)
+    assert [" ".join(said.words[:end]) for end in sorted(said.closed)] == may_be_all
+
+
+def test_people_are_called_by_what_they_were():
+    roles = {topic.subject: topic.role for topic in topics() if topic.kind == "person"}
+    assert roles["Mozart"] == "composer" and roles["Isaac Newton"] == "scientist"
+    assert roles["Cleopatra"] == "queen"
+    assert "person" not in roles.values()  # every opening says it
+
+
+def test_half_of_what_is_read_is_conversations_that_end_in_their_first_answer(generator):
+    sizes = [len(flatten(generator.transcript(768))[0]) for _ in range(600)]
+    short = sum(size for size in sizes if size < 130)
+    assert 0.3 < short / sum(sizes) < 0.6
 
 
 def test_every_topic_has_an_opening_that_names_it_and_facts_that_can_be_asked():

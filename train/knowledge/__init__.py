@@ -11,6 +11,7 @@ a piano), `mass` (rice), `task` (boil an egg), `story`.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -47,6 +48,12 @@ class Topic:
         if self.subject in PROPER_THE:
             return "the" + self.subject[3:]
         return self.subject[0].lower() + self.subject[1:]
+
+    @property
+    def role(self) -> str:
+        """What a person was in one word, by the opening: `composer`."""
+        said = re.search(r" was an? (?:[A-Z]\w+ )?(\w+)|(queen)", self.opening)
+        return next(filter(None, said.groups())) if said else "person"
 
     def fact(self, key: str) -> str:
         """The fact as an answer of its own: it names the topic."""
