@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import argparse
 import io
+import re
+import shutil
 import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -38,12 +41,16 @@ _TWICE_S = 2.0  # two Ctrl-C within this leave
 
 
 class _Screen:
-    """Prints what is new in each slice, and ends the line when somebody else takes the floor."""
+    """Prints what is new in each slice, and ends the line when somebody else takes the floor.
 
-    def __init__(self) -> None:
+    width: columns of the terminal now; None where the output is no terminal and no line too long.
+    """
+
+    def __init__(self, width: Callable[[], int] | None) -> None:
+        self._width = width
         self._index = -1
         self._n_printed = 0
-        self._in_line = False
+        self._column = 0
         self.floor = Floor.IDLE
 
     def show(self, event: Event) -> None:
@@ -70,31 +77,42 @@ class _Screen:
             self._index, self._n_printed = event.index, 0
         text = event.reply[self._n_printed :]
         self._n_printed = len(event.reply)
-        if text:
-            self._in_line = True
-            print(text, end="", flush=True)
+        # A space stays with the word behind it, so that a line breaks between words.
+        for word in re.findall(r"\s*\S+|\s+$", text):
+            if word.startswith(" ") and self._width and self._column + len(word) >= self._width():
+                self.end_line()
+            if self._column == 0:
+                word = word.lstrip()
+            self._column += len(word)
+            print(word, end="", flush=True)
 
     def _note(self, text: str) -> None:
         self.end_line()
         print(text, flush=True)
 
     def end_line(self, mark: str = "") -> None:
-        if self._in_line:
+        if self._column:
             print(mark, flush=True)
-        self._in_line = False
+        self._column = 0
+
+    def user_ended_line(self) -> None:
+        """The user's Enter, which the terminal echoes, has moved on to the next line."""
+        self._column = 0
 
 
 class _Keyboard:
     """Lines from stdin, on a thread of its own: reading them blocks."""
 
-    def __init__(self, conversation: Conversation) -> None:
+    def __init__(self, conversation: Conversation, on_line: Callable[[], None]) -> None:
         self._conversation = conversation
+        self._on_line = on_line
         self.is_at_end = False  # written by the thread, read by the main loop
         threading.Thread(target=self._read, daemon=True, name="keyboard").start()
 
     def _read(self) -> None:
         try:
             for revision, line in enumerate(sys.stdin):
+                self._on_line()
                 self._conversation.send(line, revision)
         finally:
             self.is_at_end = True
@@ -114,7 +132,11 @@ def _chat(engine: Engine, config: SessionConfig) -> None:
         conversation.stop()
 
     signal.signal(signal.SIGINT, on_ctrl_c)
-    screen, keyboard = _Screen(), _Keyboard(conversation)
+    width = (lambda: shutil.get_terminal_size().columns) if sys.stdout.isatty() else None
+    screen = _Screen(width)
+    is_echoed = sys.stdin.isatty() and sys.stdout.isatty()
+    on_line = screen.user_ended_line if is_echoed else lambda: None
+    keyboard = _Keyboard(conversation, on_line)
     while True:
         was_at_end = keyboard.is_at_end
         if was_at_end:

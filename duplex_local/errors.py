@@ -36,6 +36,7 @@ __all__ = [
 P = ParamSpec("P")
 _MAX_CHARS = 1000
 _OURS = ("duplex_local", "convert", "ui", "train", "benchmarks")
+_EXTRAS = {"torch": "train", "playwright": "dev"}  # packages that `make install` leaves out
 
 
 class DuplexError(Exception):
@@ -96,8 +97,10 @@ def exit_with_one_line(main: Callable[P, int]) -> Callable[P, int]:
         except ModuleNotFoundError as error:
             if error.name is None or error.name.split(".")[0] in _OURS:
                 raise
+            extra = _EXTRAS.get(error.name.split(".")[0])
+            needed = f".venv/bin/python -m pip install -e '.[{extra}]'" if extra else "make install"
             print(
-                f"error: {sys.executable} has no package {error.name}. Run `make install`, then "
+                f"error: {sys.executable} has no package {error.name}. Run `{needed}`, then "
                 "the same command with .venv/bin/python.",
                 file=sys.stderr,
             )

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from duplex_local.errors import exit_with_one_line
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -83,6 +85,15 @@ def test_a_python_without_our_packages_is_one_line(command: str, tiny_gguf: Path
     assert done.returncode == 1
     assert "has no package" in done.stderr and "make install" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_package_of_an_extra_is_named_with_its_extra(capsys: pytest.CaptureFixture[str]) -> None:
+    @exit_with_one_line
+    def main() -> int:
+        raise ModuleNotFoundError("no torch", name="torch.nn")
+
+    assert main() == 1
+    assert "pip install -e '.[train]'" in capsys.readouterr().err
 
 
 def test_doctor_finds_nothing_wrong_where_the_tests_run() -> None:

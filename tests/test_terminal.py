@@ -1,0 +1,53 @@
+"""What the terminal chat prints, event by event."""
+
+from __future__ import annotations
+
+import pytest
+
+from duplex_local.__main__ import _Screen
+from duplex_local.events import Floor, FloorChanged, Interrupted, SliceChanged
+
+SLICES = ["Octopuses are clever", " sea animals with", " eight arms."]
+
+
+def reply(index: int, text: str) -> SliceChanged:
+    return SliceChanged(0, 0.0, index, "", text)
+
+
+@pytest.mark.parametrize(
+    ("width", "printed"),
+    [
+        (None, "Octopuses are clever sea animals with eight arms.\n"),
+        (30, "Octopuses are clever sea\nanimals with eight arms.\n"),
+    ],
+)
+def test_lines_break_between_words(width, printed, capsys):
+    screen = _Screen(width and (lambda: width))
+    for index, text in enumerate(SLICES):
+        screen.show(reply(index, text))
+    screen.show(FloorChanged(0, 0.0, Floor.IDLE))
+    assert capsys.readouterr().out == printed
+
+
+def test_no_letter_is_lost_when_a_reply_grows_letter_by_letter(capsys):
+    screen = _Screen(lambda: 24)
+    for index, text in enumerate(SLICES):
+        for end in range(1, len(text) + 1):
+            screen.show(reply(index, text[:end]))
+    assert capsys.readouterr().out.split() == "".join(SLICES).split()
+
+
+def test_after_the_users_enter_the_reply_begins_at_the_margin(capsys):
+    screen = _Screen(lambda: 80)
+    screen.show(reply(0, "Octopuses are"))
+    screen.user_ended_line()  # the terminal has echoed it
+    screen.show(reply(1, " clever"))
+    assert capsys.readouterr().out == "Octopuses areclever"
+
+
+def test_an_interrupted_line_is_marked_once(capsys):
+    screen = _Screen(None)
+    screen.show(reply(0, "Octopuses"))
+    for event in (Interrupted(0, 0.0, 0, False), Interrupted(1, 0.0, 0, True)):
+        screen.show(event)
+    assert capsys.readouterr().out == "Octopuses --\n"
