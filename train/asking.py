@@ -32,7 +32,7 @@ class Asking(Repairs):
         speaker = self.speaker
         makers: dict[Callable[[], Request], float] = {
             speaker.about: 26, speaker.corrected: 6, self._any_fact: 19, speaker.quiz: 4,
-            speaker.sum: 7, speaker.count: 2, speaker.countdown: 1, speaker.examples: 2,
+            speaker.sum: 7, speaker.count: 2, speaker.countdown: 1, speaker.examples: 4,
             self._social: 7, speaker.stranger: 9, self._unanswerable: 4, self._comparison: 1,
             speaker.both: 1, self._is_kind: 2, self._story: 2, self._real: 12,
         }  # fmt: skip

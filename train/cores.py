@@ -37,12 +37,14 @@ TOPIC = "X"
 class Cores:
     """Requests without the words around them.
 
-    whole: phrases that are requests. Of a topic that was named before, forms are whole with its
-    pronoun: "what do they eat". forms: requests with X for their topic. known: names of topics.
-    things: names of topics and of what the model knows nothing about.
+    whole: phrases that are requests. behind: those of them that are requests behind other words,
+    too: "really" is all that some say, but "that was really" goes on. Of a topic that was named
+    before, forms are whole with its pronoun: "what do they eat". forms: requests with X for their
+    topic. known: names of topics. things: names of topics and of what the model knows nothing of.
     """
 
     whole: frozenset[str]
+    behind: frozenset[str]
     forms: frozenset[str]
     known: frozenset[str]
     things: frozenset[str]
@@ -65,7 +67,14 @@ class Cores:
         }
         known = frozenset(name for topic in topics() for name in _names(topic))
         strange = (name for kind in STRANGE for name in wording[kind])
-        return cls(frozenset(whole), frozenset(filled), known, known.union(strange))
+        heard_out = {*wording["backchannel"], *wording["yes"]} - set(wording["stop"])
+        return cls(
+            whole=frozenset(whole),
+            behind=frozenset(whole - heard_out),
+            forms=frozenset(filled),
+            known=known,
+            things=known.union(strange),
+        )
 
     def closed(self, said: Utterance) -> set[int]:
         """Word counts before the end where no slice may end."""
@@ -74,7 +83,9 @@ class Cores:
     def _may_be_all(self, said: Utterance, end: int) -> bool:
         """May the first `end` words be all that was wanted?"""
         head = said.words[:end]
-        if any(" ".join(head[i:]) in self.whole for i in range(end)):
+        if " ".join(head) in self.whole:
+            return True
+        if any(" ".join(head[i:]) in self.behind for i in range(1, end)):
             return True
         core: list[str] = []
         name: list[str] = []  # the last one

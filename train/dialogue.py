@@ -68,7 +68,7 @@ class Dialogue(Asking):
 
     def while_silent(self) -> None:
         rng = self.rng
-        self.eagerness = rng.choice((0.0, 0.1, 0.2, 0.35))
+        self.eagerness = rng.choice((0.0, 0.1, 0.3, 0.5))
         resume = 30 if self.left is not None and not self.left.is_over else 2
         acts = {
             self.ask: 62, self.follow_up: 8 if self._topic() else 0, self.go_on: resume,
@@ -179,7 +179,7 @@ class Dialogue(Asking):
         old = self._topic()
         if old is topic:
             return
-        if rng.random() < 0.75 or not topic.facts:
+        if rng.random() < 0.55 or not topic.facts:
             request = speaker.about(topic)
             marked = rng.random() < 0.55
         else:

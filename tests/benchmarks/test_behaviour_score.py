@@ -30,9 +30,9 @@ from benchmarks.behaviour.variants import VARIANTS, cannot_end, variants
 from duplex_local.errors import ConfigError
 from tests.benchmarks.behaviour_world import played
 
-# Written once, sentence by sentence, by somebody who had not seen the training's lists.
-ANOTHER_HAND = generate.FOLDER / "another_hand.json"
-FILES = sorted(set(generate.FOLDER.glob("*.json")) - {ANOTHER_HAND})
+# Written once, sentence by sentence, by people who had not seen the training's lists.
+OTHER_HANDS = [generate.FOLDER / name for name in ("another_hand.json", "third_hand.json")]
+FILES = sorted(set(generate.FOLDER.glob("*.json")) - set(OTHER_HANDS))
 
 
 @pytest.fixture(scope="module")
@@ -101,8 +101,9 @@ def test_the_committed_files_are_what_the_generator_writes() -> None:
     assert {path.name: path.read_text("utf-8") for path in FILES} == generate.files()
 
 
-def test_those_of_another_hand_ask_for_everything_in_words_of_their_own() -> None:
-    found = read_files([ANOTHER_HAND])
+@pytest.mark.parametrize("path", OTHER_HANDS, ids=lambda path: path.stem)
+def test_those_of_other_hands_ask_for_everything_in_words_of_their_own(path: Path) -> None:
+    found = read_files([path])
     said = [
         " ".join(part.user for part in scenario.slices if part.expect in (Expect.HOLD, Expect.GO))
         for scenario in found
@@ -116,7 +117,7 @@ def test_hold_slices_cannot_be_over(scenarios: list[Scenario]) -> None:
     """A `hold` with a sentence end would ask for silence after a complete request."""
     ends = [
         part.user
-        for scenario in [*scenarios, *read_files([ANOTHER_HAND])]
+        for scenario in [*scenarios, *read_files(OTHER_HANDS)]
         if scenario.family != "cut-in"
         for part in scenario.slices
         if part.expect is Expect.HOLD and part.user[-1:] in {".", "?", "!"}

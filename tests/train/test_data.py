@@ -116,6 +116,8 @@ def test_no_slice_ends_where_a_shorter_request_is_complete(mode):
         ("do you like *the *famous *composer *mozart", []),
         ("tell me about *a *cup *of *tea", []),
         ("what are *light *bulbs", []),
+        ("that was really good", []),
+        ("please stop talking", ["please", "please stop"]),
     ],
 )
 def test_a_slice_may_end_after_a_topic_only_where_more_must_come(core, may_be_all):
@@ -133,10 +135,10 @@ def test_people_are_called_by_what_they_were():
     assert "person" not in roles.values()  # every opening says it
 
 
-def test_half_of_what_is_read_is_conversations_that_end_in_their_first_answer(generator):
-    sizes = [len(flatten(generator.transcript(768))[0]) for _ in range(600)]
-    short = sum(size for size in sizes if size < 130)
-    assert 0.3 < short / sum(sizes) < 0.6
+def test_half_of_what_is_read_are_short_conversations(generator):
+    sizes = [len(flatten(generator.transcript(768))[0]) for _ in range(400)]
+    short = sum(size for size in sizes if size < 250)
+    assert 0.4 < short / sum(sizes) < 0.7
 
 
 def test_every_topic_has_an_opening_that_names_it_and_facts_that_can_be_asked():
