@@ -13,7 +13,7 @@ from train.knowledge import Topic, topics
 from train.utterance import Utterance
 from train.wording import Wording
 
-__all__ = ["PHRASES", "PRONOUNS", "Cores"]
+__all__ = ["PHRASES", "PLACE_NOUNS", "PRONOUNS", "Cores"]
 
 PHRASES = (
     "greeting how_are_you who_are_you who_made_you what_can_you_do thanks praise goodbye joke "
@@ -27,10 +27,26 @@ BE = frozenset("is are was were".split())
 ASKING_FOR = frozenset("what what's who where when why how which whose whom".split())
 # Right before a topic they say that more must come: "how many moons does Mars", "what a comet".
 WANT_MORE = frozenset(
-    "do does did can could would should will may might "
-    "what how where why when who whether if".split()
+    "does did can could would should will may might what how where why when who whether if".split()
 )
 TOPIC = "X"
+PLACE_NOUNS = ("planet", "dwarf planet", "city", "country")  # "the planet" Mars
+HEARD_OUT = ("backchannel", "yes")
+OTHER_FORMS = (
+    "inside",
+    "inside_person",
+    "about a topic",
+    "about an animal",
+    "about a place",
+    "about a country",
+    "about a food",
+    "about an instrument",
+    "about an invention",
+    "about a person",
+    "about a plant",
+    "about something in space",
+    "about a sport",
+)
 
 
 @dataclass(frozen=True)
@@ -53,12 +69,14 @@ class Cores:
     def of(cls, wording: Wording) -> Cores:
         forms = {f"{verb} {TOPIC}" for verb in wording["verbs"]} | set(wording["questions"])
         forms |= {form.text for found in wording.questions.values() for form in found}
+        forms |= {text for name in OTHER_FORMS for text in wording[name]}
         filled = {
             f.replace("{be}", be).replace("{do}", do).replace("{s}", s).replace("{have}", h)
             for f in forms
             for be, do, s, h in (("is", "does", "s", "has"), ("are", "do", "", "have"))
         }
         whole = {text for name in PHRASES for text in wording[name]}
+        whole |= {text.removesuffix(" please") for text in whole}
         whole |= {
             form.replace(TOPIC, pronoun)
             for form in filled
@@ -66,14 +84,16 @@ class Cores:
             for pronoun in PRONOUNS + THEM
         }
         known = frozenset(name for topic in topics() for name in _names(topic))
-        strange = (name for kind in STRANGE for name in wording[kind])
-        heard_out = {*wording["backchannel"], *wording["yes"]} - set(wording["stop"])
+        strange = {name for kind in STRANGE for name in wording[kind]}
+        strange |= {name.removesuffix("s") for name in strange}
+        heard_out = {*wording["backchannel"], *wording["yes"]}
+        heard_out -= {text for name in PHRASES if name not in HEARD_OUT for text in wording[name]}
         return cls(
             whole=frozenset(whole),
             behind=frozenset(whole - heard_out),
             forms=frozenset(filled),
             known=known,
-            things=known.union(strange),
+            things=(known - set(PLACE_NOUNS)) | strange,
         )
 
     def closed(self, said: Utterance) -> set[int]:
@@ -112,6 +132,8 @@ def _may_end_in_topic(before: list[str]) -> bool:
         return True
     if before[-1] in BE:  # "what is" Mars, but not "is" Mars
         return bool(ASKING_FOR & set(before))
+    if before[-1] == "do":  # "where do" owls live, but "do owls" is a request of its own
+        return not ASKING_FOR & set(before)
     return before[-1] not in WANT_MORE
 
 

@@ -23,11 +23,8 @@ FULL = 250  # ids after which the window may slide
 SLIDE_SHARE = 0.05  # of the moments when nobody speaks
 NO_RETURN = ("social", "sum", "kind", "ood", "short", "none")
 WHOLE_KEYS = ("steps", "play")  # facts as long as an answer to "tell me about": no side answers
-# Backchannels that ask the model to speak when it is silent.
-SPEAKS = frozenset(
-    "go on|continue|keep going|and then|tell me more|carry on|please continue|thanks|thank you|"
-    "sounds good".split("|")
-)
+# What these sections share with the backchannels asks a silent model to speak.
+SPEAKS = ("go_on", "thanks", "praise")
 
 
 class Dialogue(Asking):
@@ -123,7 +120,9 @@ class Dialogue(Asking):
             return
         if self.left is not None:
             return
-        text = rng.choice([p for p in self.speaker.wording["backchannel"] if p not in SPEAKS])
+        wording = self.speaker.wording
+        speaks = {text for name in SPEAKS for text in wording[name]}
+        text = rng.choice([text for text in wording["backchannel"] if text not in speaks])
         self.utter(self.speaker.build([(text, "c")]), None, mode="whole")
         self.silence()
 
@@ -135,6 +134,8 @@ class Dialogue(Asking):
             whole = self.speaker.about().said
             first = min(whole.names, default=1)
             words = whole.words[: max(1, first)]
+            if len(words) in whole.closed | whole.unsure:
+                return
             said = Utterance(words, len(words), closed=whole.closed)
         if " ".join(said.words) in self.speaker.cores.whole:
             return

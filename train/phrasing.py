@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import random
 
-from train.cores import PRONOUNS, Cores
+from train.cores import PLACE_NOUNS, PRONOUNS, Cores
 from train.knowledge import OBJECT, Topic
 from train.utterance import Utterance
 from train.wording import Wording
 
 __all__ = ["ASKING", "Phrasing"]
 
-PLACE_NOUNS = ("planet", "dwarf planet", "city", "country")
 ASKING = frozenset(
     "what who where when why how which is are do does did can could would will has have any "
     "may shall whose".split()
@@ -35,11 +34,11 @@ DESCRIBED_SHARE = 0.05
 # Words that say what a topic is, before its name; of animals and plants, more than one.
 CALLED = {
     "animal": ("the animals called", "the creatures called", "those"),
-    "instrument": ("the instrument called", "the instrument", "the thing called"),
+    "instrument": ("the instrument called", "the thing called"),
     "invention": ("the invention called", "the thing called", "the machine called"),
     "city": ("the city of", "the lovely city of", "the town of", "the place called"),
     "country": ("the country of", "the country called", "the land of", "the nation of"),
-    "plant": ("the plants called", "the plants known as", "those"),
+    "plant": ("the plants called", "the plants known as"),
     "sport": ("the game of", "the sport of", "the game called"),
     "material": ("the material called", "the stuff called"),
     "food": ("the dish called", "the thing called"),
@@ -81,7 +80,7 @@ class Phrasing:
         if topic.kind in CALLED and rng.random() < CALLED_SHARE:
             plural = topic.kind in ("animal", "plant")
             return f"{rng.choice(CALLED[topic.kind])} {topic.name.lower()}", plural
-        if topic.kind == "person" and rng.random() < ROLE_SHARE:
+        if topic.kind == "person" and rng.random() < ROLE_SHARE and topic.role not in name:
             return f"the {rng.choice(ROLES)}{topic.role} {name}", False
         if topic.kind in DESCRIBED and rng.random() < DESCRIBED_SHARE:
             article, _, noun = name.partition(" ")

@@ -140,6 +140,7 @@ class Speaker(Kinds):
         said = tail.after(marker).after(head)
         said.names |= {i for i in first.names if i < len(head)}
         said.closed |= {i for i in closed if i <= len(head)} | {len(head)}
+        said.unsure |= {i for i in first.unsure if i <= len(head)}
         if rng.random() < 0.15:
             said = self.contrasted(said, wrong)
         return Request(said, last.answer)

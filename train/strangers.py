@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from train.answers import REFUSALS, Request
 from train.knowledge import Topic
 from train.phrasing import ASKING, Phrasing
@@ -10,6 +12,7 @@ from train.utterance import Utterance
 
 __all__ = ["Strangers"]
 
+_BARE = re.compile(r"^(a|an|the) ")
 NOUNS = ("animal", "food", "city", "person", "thing", "thing", "word")
 UNKNOWN = {  # kind of topic -> what may be asked about it without an answer
     "animal": "about an animal",
@@ -69,8 +72,13 @@ class Strangers(Phrasing):
             kind = "thing"
         name = rng.choice(self.wording[kind])
         if kind == "thing" and rng.random() < 0.15:  # "the bitcoin price"
-            article = rng.choice(("the ", "the ", "a ", ""))
-            return f"{article}{name.removesuffix('s')} {rng.choice(self.wording['behind'])}", False
+            behind = rng.choice(self.wording["behind"])
+            name = f"{_BARE.sub('', name).removesuffix('s')} {behind}"
+            plural = behind.endswith("s")
+            if plural or rng.random() < 0.2:
+                return name, plural
+            article = "an" if name[0] in "aeiou" else "a"
+            return f"{rng.choice(('the', 'the', article))} {name}", False
         plural = kind in ("animal", "food", "thing") and name.endswith("s")
         if plural and kind == "animal" and rng.random() < 0.3 and not name.endswith("ies"):
             article = "an" if name[0] in "aeiou" else "a"

@@ -101,9 +101,11 @@ def words_of(text: str) -> list[str]:
 def add_noise(said: Utterance, rng: random.Random, strange: tuple[str, ...]) -> Utterance:
     """Disturb words that carry no meaning: fillers, strange words, losses, spelling mistakes."""
     words: list[str] = []
-    at: list[int] = []  # at[i]: where old word i begins
+    at: list[int] = []  # at[i]: where old word i is now
+    before: list[int] = []  # before[i]: how many words there were before what was put before it
     for i, word in enumerate(said.words):
         free = i not in said.fixed and i < said.done
+        before.append(len(words))
         if i == 1 and said.words[0] in EMPHATIC and word in AUXILIARY and rng.random() < 0.06:
             words += rng.choice(EMPHASIS).split()
         at.append(len(words))
@@ -123,17 +125,22 @@ def add_noise(said: Utterance, rng: random.Random, strange: tuple[str, ...]) -> 
         else:
             words.append(word)
     at.append(len(words))
+    before.append(len(words))
 
     def moved(indices: set[int]) -> set[int]:
         return {at[i] for i in indices if i < len(at)}
+
+    def moved_ends(ends: set[int]) -> set[int]:
+        """A filler behind the words changes nothing: "tell me about owls um" is complete."""
+        return {n for end in ends if end < len(at) for n in range(before[end], at[end] + 1)}
 
     return Utterance(
         words,
         at[said.done],
         moved(said.fixed),
         moved(said.names),
-        moved(said.closed),
-        moved(said.unsure),
+        moved_ends(said.closed),
+        moved_ends(said.unsure),
         moved(said.pauses),
         said.question,
         said.finished,

@@ -14,16 +14,16 @@ from duplex_local.protocol import FINISHED_WITHIN
 from train.__main__ import ON_GPU, RATE, START_RATE, parse, size_for
 from train.answers import ONES, TOO_BIG, Request, counting_down
 from train.card import NUMBERS, write_card
+from train.cores import PLACE_NOUNS
 from train.dialogue import Dialogue
 from train.kinds import KINDS, LISTED, how_many, listed, sure_kinds
 from train.knowledge import topics
 from train.packing import IGNORED, Generator, flatten, pack
-from train.phrasing import PLACE_NOUNS
 from train.real import varied
 from train.requests import Speaker
 from train.speech import MOST_TOKENS, Speech, next_chunk
 from train.strangers import UNKNOWN
-from train.utterance import Utterance, dress, slices, typed_badly, words_of
+from train.utterance import Utterance, add_noise, dress, slices, typed_badly, words_of
 from train.vocabulary import write_vocabulary
 from train.wording import load
 
@@ -116,7 +116,13 @@ def test_no_slice_ends_where_a_shorter_request_is_complete(mode):
         ("do you like *the *famous *composer *mozart", []),
         ("tell me about *a *cup *of *tea", []),
         ("what are *light *bulbs", []),
-        ("that was really good", []),
+        ("that was really useful", []),
+        ("can we continue with *owls", ["can we continue"]),
+        ("now do *volcanoes for me", ["now do volcanoes"]),
+        ("where do *volcanoes erupt", []),
+        ("tell me about *the *planet *mars", []),
+        ("explain what *zebras are in simple words", ["explain what zebras are"]),
+        ("the story please again", ["the story", "the story please"]),
         ("please stop talking", ["please", "please stop"]),
     ],
 )
@@ -126,6 +132,17 @@ def test_a_slice_may_end_after_a_topic_only_where_more_must_come(core, may_be_al
     parts = [(word.lstrip("*"), "x" if word[0] == "*" else "c") for word in core.split()]
     said = speaker.build(parts)
     assert [" ".join(said.words[:end]) for end in sorted(said.closed)] == may_be_all
+
+
+def test_a_filler_behind_a_complete_request_leaves_it_complete():
+    rng = random.Random(1)
+    said = Utterance("what is glass made of".split(), 5, fixed=set(range(5)), closed={3})
+    for _ in range(200):
+        noisy = add_noise(said, rng, ("pencil",))
+        glass = noisy.words.index("glass") if "glass" in noisy.words else None
+        made = next((i for i, word in enumerate(noisy.words) if word[:1] == "m" and i > 2), None)
+        if glass is not None and made is not None:
+            assert set(range(glass + 1, made + 1)) <= noisy.closed
 
 
 def test_people_are_called_by_what_they_were():
