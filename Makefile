@@ -67,7 +67,7 @@ clean: ## remove the environment and everything made here
 
 define pip_install
 	@echo "$(1)"
-	@n=0; while sleep 60 >/dev/null 2>&1; do n=$$((n + 1)); echo "  $$n min"; done & trap "kill $$!" EXIT; \
+	@n=0; while sleep 60 >/dev/null 2>&1 && kill -0 $$$$ 2>/dev/null; do n=$$((n + 1)); echo "  $$n min"; done & trap "kill $$! 2>/dev/null" EXIT; \
 	$(PY) -m pip install --disable-pip-version-check -e '$(2)' > .venv/install.log 2>&1 || \
 		{ tail -n 15 .venv/install.log; echo "error: installing failed, the lines above say why (all of it: .venv/install.log). Mend that and run the same command again." >&2; exit 1; }
 	@touch $@

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import re
-import shutil
 import signal
 import sys
 import threading
 import time
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -43,6 +44,9 @@ _TWICE_S = 2.0  # two Ctrl-C within this leave
 class _Screen:
     """Prints what is new in each slice, and ends the line when somebody else takes the floor.
 
+    Everything that was taken from the conversation counts as shown, so nothing is held back until
+    a word is whole: a word that grows over the margin moves to the next line.
+
     width: columns of the terminal now; None where the output is no terminal and no line too long.
     """
 
@@ -51,6 +55,7 @@ class _Screen:
         self._index = -1
         self._n_printed = 0
         self._column = 0
+        self._word = ""  # the last one in this line, as far as it is known
         self.floor = Floor.IDLE
 
     def show(self, event: Event) -> None:
@@ -77,14 +82,24 @@ class _Screen:
             self._index, self._n_printed = event.index, 0
         text = event.reply[self._n_printed :]
         self._n_printed = len(event.reply)
-        # A space stays with the word behind it, so that a line breaks between words.
-        for word in re.findall(r"\s*\S+|\s+$", text):
-            if word.startswith(" ") and self._width and self._column + len(word) >= self._width():
+        for space, letters in re.findall(r"(\s*)(\S*)", text):
+            self._write(" " if space and self._column else "", letters)
+
+    def _write(self, space: str, letters: str) -> None:
+        """A word behind a space, or more letters of the word in the line."""
+        n_columns = len(space) + _columns(letters)
+        word = letters if space else self._word + letters
+        if self._width and self._column and self._column + n_columns >= self._width():
+            begun = "" if space else self._word
+            if len(begun) < self._column and word.isascii():  # others break anywhere
+                print("\b" * len(begun) + " " * len(begun), end="")
                 self.end_line()
-            if self._column == 0:
-                word = word.lstrip()
-            self._column += len(word)
-            print(word, end="", flush=True)
+                space, letters, n_columns = "", word, len(word)
+        self._word = word
+        self._column += n_columns
+        if self._width:
+            self._column %= max(1, self._width())  # the terminal has broken what is longer
+        print(space + letters, end="", flush=True)
 
     def _note(self, text: str) -> None:
         self.end_line()
@@ -93,26 +108,31 @@ class _Screen:
     def end_line(self, mark: str = "") -> None:
         if self._column:
             print(mark, flush=True)
-        self._column = 0
+        self.user_ended_line()
 
     def user_ended_line(self) -> None:
         """The user's Enter, which the terminal echoes, has moved on to the next line."""
-        self._column = 0
+        self._column, self._word = 0, ""
+
+
+def _columns(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
 
 
 class _Keyboard:
     """Lines from stdin, on a thread of its own: reading them blocks."""
 
-    def __init__(self, conversation: Conversation, on_line: Callable[[], None]) -> None:
+    def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
-        self._on_line = on_line
-        self.is_at_end = False  # written by the thread, read by the main loop
+        # Written by the thread, read by the main loop.
+        self.n_lines = 0
+        self.is_at_end = False
         threading.Thread(target=self._read, daemon=True, name="keyboard").start()
 
     def _read(self) -> None:
         try:
             for revision, line in enumerate(sys.stdin):
-                self._on_line()
+                self.n_lines += 1
                 self._conversation.send(line, revision)
         finally:
             self.is_at_end = True
@@ -132,16 +152,17 @@ def _chat(engine: Engine, config: SessionConfig) -> None:
         conversation.stop()
 
     signal.signal(signal.SIGINT, on_ctrl_c)
-    width = (lambda: shutil.get_terminal_size().columns) if sys.stdout.isatty() else None
-    screen = _Screen(width)
-    is_echoed = sys.stdin.isatty() and sys.stdout.isatty()
-    on_line = screen.user_ended_line if is_echoed else lambda: None
-    keyboard = _Keyboard(conversation, on_line)
+    is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    screen = _Screen((lambda: os.get_terminal_size().columns) if is_terminal else None)
+    keyboard, n_lines = _Keyboard(conversation), 0
     while True:
         was_at_end = keyboard.is_at_end
         if was_at_end:
             conversation.history()  # by now the model's thread has what was sent before
         events = conversation.take(timeout_s=config.slice_s)
+        if is_terminal and keyboard.n_lines > n_lines:
+            n_lines = keyboard.n_lines
+            screen.user_ended_line()  # so an interruption by words needs no mark: they stand there
         for event in events:
             screen.show(event)
         is_quiet = not any(isinstance(event, SliceChanged) for event in events)

@@ -98,10 +98,10 @@ def exit_with_one_line(main: Callable[P, int]) -> Callable[P, int]:
             if error.name is None or error.name.split(".")[0] in _OURS:
                 raise
             extra = _EXTRAS.get(error.name.split(".")[0])
-            needed = f".venv/bin/python -m pip install -e '.[{extra}]'" if extra else "make install"
+            more = f" and `.venv/bin/python -m pip install -e '.[{extra}]'`" if extra else ""
             print(
-                f"error: {sys.executable} has no package {error.name}. Run `{needed}`, then "
-                "the same command with .venv/bin/python.",
+                f"error: {sys.executable} has no package {error.name}. Run `make install`{more}, "
+                "then the same command with .venv/bin/python.",
                 file=sys.stderr,
             )
             return 1

@@ -34,7 +34,40 @@ def test_no_letter_is_lost_when_a_reply_grows_letter_by_letter(capsys):
     for index, text in enumerate(SLICES):
         for end in range(1, len(text) + 1):
             screen.show(reply(index, text[:end]))
-    assert capsys.readouterr().out.split() == "".join(SLICES).split()
+    assert on_a_terminal(capsys.readouterr().out) == [
+        "Octopuses are clever",
+        "sea animals with eight",
+        "arms.",
+    ]
+
+
+def on_a_terminal(out: str) -> list[str]:
+    """The lines as they stand there in the end: a backspace steps back over a letter."""
+    lines = []
+    for line in out.split("\n"):
+        seen: list[str] = []
+        at = 0
+        for char in line:
+            if char == "\b":
+                at -= 1
+            else:
+                seen[at : at + 1] = char
+                at += 1
+        lines.append("".join(seen).rstrip())
+    return lines
+
+
+def test_chinese_is_left_to_the_terminal_which_breaks_it_anywhere(capsys):
+    screen = _Screen(lambda: 20)
+    screen.show(reply(0, "章鱼是聪明的海洋动物，有八条腕足。"))
+    assert capsys.readouterr().out == "章鱼是聪明的海洋动物，有八条腕足。"
+
+
+def test_a_word_longer_than_the_line_is_not_moved(capsys):
+    screen = _Screen(lambda: 10)
+    for end in range(1, 16):
+        screen.show(reply(0, "incomprehensible"[:end]))
+    assert capsys.readouterr().out == "incomprehensible"[:15]
 
 
 def test_after_the_users_enter_the_reply_begins_at_the_margin(capsys):
