@@ -20,9 +20,9 @@ from train.wording import load
 __all__ = ["IGNORED", "Generator", "flatten", "pack"]
 
 IGNORED = -1  # a position where nothing is learned
-# Ids from, to, share of the conversations. The short ones end in the first answer or in what broke
-# into it: half of what is read is requests, and whether they are complete is harder to learn than
-# how an answer goes on.
+# Ids from, to, share of the conversations. Half of what is read are short ones, which end in the
+# first answer or in what broke into it: when a request is complete is harder to learn than how an
+# answer goes on.
 LENGTHS = ((20, 90, 60), (90, 200, 25), (200, 420, 8), (420, 880, 7))
 
 N_WAITING = 24  # conversations to choose from when a row is filled

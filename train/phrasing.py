@@ -73,8 +73,7 @@ class Phrasing:
         )
 
     def mention(self, topic: Topic) -> tuple[str, bool]:
-        """A name for the topic, sometimes with words that say what it is, and whether it is
-        plural."""
+        """A name for the topic, perhaps with words that describe it, and whether it is plural."""
         rng = self.rng
         name, plural = self._name(topic)
         if topic.kind in CALLED and rng.random() < CALLED_SHARE:
