@@ -98,7 +98,7 @@ class _Screen:
         self._word = word
         self._column += n_columns
         if self._width:
-            self._column %= max(1, self._width())  # the terminal has broken what is longer
+            self._column %= self._width()  # the terminal has broken what is longer
         print(space + letters, end="", flush=True)
 
     def _note(self, text: str) -> None:
@@ -108,11 +108,15 @@ class _Screen:
     def end_line(self, mark: str = "") -> None:
         if self._column:
             print(mark, flush=True)
-        self.user_ended_line()
+        self.at_margin()
 
-    def user_ended_line(self) -> None:
-        """The user's Enter, which the terminal echoes, has moved on to the next line."""
+    def at_margin(self) -> None:
+        """A new line has begun; also by the user's Enter, which the terminal echoes."""
         self._column, self._word = 0, ""
+
+
+def _terminal_width() -> int:
+    return os.get_terminal_size().columns or 80  # 0: a terminal that does not know
 
 
 def _columns(text: str) -> int:
@@ -153,7 +157,7 @@ def _chat(engine: Engine, config: SessionConfig) -> None:
 
     signal.signal(signal.SIGINT, on_ctrl_c)
     is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    screen = _Screen((lambda: os.get_terminal_size().columns) if is_terminal else None)
+    screen = _Screen(_terminal_width if is_terminal else None)
     keyboard, n_lines = _Keyboard(conversation), 0
     while True:
         was_at_end = keyboard.is_at_end
@@ -162,7 +166,7 @@ def _chat(engine: Engine, config: SessionConfig) -> None:
         events = conversation.take(timeout_s=config.slice_s)
         if is_terminal and keyboard.n_lines > n_lines:
             n_lines = keyboard.n_lines
-            screen.user_ended_line()  # so an interruption by words needs no mark: they stand there
+            screen.at_margin()  # so an interruption by words needs no mark: they stand there
         for event in events:
             screen.show(event)
         is_quiet = not any(isinstance(event, SliceChanged) for event in events)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from duplex_local.errors import exit_with_one_line
+from duplex_local.errors import _EXTRAS, exit_with_one_line
 
 ROOT = Path(__file__).parent.parent
 
@@ -94,6 +94,13 @@ def test_a_package_of_an_extra_is_named_with_its_extra(capsys: pytest.CaptureFix
 
     assert main() == 1
     assert "pip install -e '.[train]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("package", "extra"), _EXTRAS.items())
+def test_an_extra_has_the_package_it_is_named_for(package: str, extra: str) -> None:
+    project = (ROOT / "pyproject.toml").read_text("utf-8")
+    listed = re.search(rf"^{extra} = \[(.*?)\]", project, re.M | re.S)
+    assert listed and f'"{package}' in listed[1]
 
 
 def test_doctor_finds_nothing_wrong_where_the_tests_run() -> None:

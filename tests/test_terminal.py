@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
+from duplex_local import __main__ as terminal
 from duplex_local.__main__ import _Screen
 from duplex_local.events import Floor, FloorChanged, Interrupted, SliceChanged
 
@@ -73,7 +76,7 @@ def test_a_word_longer_than_the_line_is_not_moved(capsys):
 def test_after_the_users_enter_the_reply_begins_at_the_margin(capsys):
     screen = _Screen(lambda: 80)
     screen.show(reply(0, "Octopuses are"))
-    screen.user_ended_line()  # the terminal has echoed it
+    screen.at_margin()  # the terminal has echoed it
     screen.show(reply(1, " clever"))
     assert capsys.readouterr().out == "Octopuses areclever"
 
@@ -84,3 +87,9 @@ def test_an_interrupted_line_is_marked_once(capsys):
     for event in (Interrupted(0, 0.0, 0, False), Interrupted(1, 0.0, 0, True)):
         screen.show(event)
     assert capsys.readouterr().out == "Octopuses --\n"
+
+
+@pytest.mark.parametrize(("says", "width"), [(0, 80), (44, 44)])
+def test_a_terminal_that_does_not_know_its_width_has_eighty_columns(says, width, monkeypatch):
+    monkeypatch.setattr(terminal.os, "get_terminal_size", lambda: os.terminal_size((says, 24)))
+    assert terminal._terminal_width() == width

@@ -32,21 +32,6 @@ WANT_MORE = frozenset(
 TOPIC = "X"
 PLACE_NOUNS = ("planet", "dwarf planet", "city", "country")  # "the planet" Mars
 HEARD_OUT = ("backchannel", "yes")
-OTHER_FORMS = (
-    "inside",
-    "inside_person",
-    "about a topic",
-    "about an animal",
-    "about a place",
-    "about a country",
-    "about a food",
-    "about an instrument",
-    "about an invention",
-    "about a person",
-    "about a plant",
-    "about something in space",
-    "about a sport",
-)
 
 
 @dataclass(frozen=True)
@@ -69,7 +54,8 @@ class Cores:
     def of(cls, wording: Wording) -> Cores:
         forms = {f"{verb} {TOPIC}" for verb in wording["verbs"]} | set(wording["questions"])
         forms |= {form.text for found in wording.questions.values() for form in found}
-        forms |= {text for name in OTHER_FORMS for text in wording[name]}
+        others = [name for name in wording.sections if name.startswith(("inside", "about "))]
+        forms |= {text for name in others for text in wording[name]}
         filled = {
             f.replace("{be}", be).replace("{do}", do).replace("{s}", s).replace("{have}", h)
             for f in forms
